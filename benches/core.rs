@@ -1,0 +1,47 @@
+//! Times of the building blocks: `cargo bench`. Compare with the peers by `benches/peers/compare.py`.
+
+use committee::expectation::angles::{self, Level};
+use committee::model::{InitialLaw, Teacher};
+use committee::numerics::linalg;
+use committee::population::{Field, hessian, risk, risk_exact};
+use criterion::{Criterion, criterion_group, criterion_main};
+use std::hint::black_box;
+
+fn blocks(criterion: &mut Criterion) {
+    for level in Level::available() {
+        let correlation: Vec<f64> = (0..1000).map(|i| -0.999 + 0.001998 * f64::from(i)).collect();
+        let (mut sine, mut supplement) = (vec![0.0; 1000], vec![0.0; 1000]);
+        criterion.bench_function(&format!("1000 angles, {level:?}"), |bench| {
+            bench.iter(|| angles::from_correlations(level, black_box(&correlation), &mut sine, &mut supplement));
+        });
+        for (units, dimension) in [(17, 17), (17, 1000), (8, 16)] {
+            let teacher = Teacher::orthonormal(units).expect("teacher");
+            let law = InitialLaw::new(dimension, 1.0, &teacher).expect("law");
+            let start = law.draw(units, &teacher, 1, 0).expect("start");
+            let mut field = Field::with_level(&start, &teacher, 0, level);
+            let w = start.rows().as_slice().expect("contiguous").to_vec();
+            let mut gradient = vec![0.0; w.len()];
+            criterion.bench_function(
+                &format!("gradient K = M = {units}, D = {}, {level:?}", start.coordinates()),
+                |bench| {
+                    bench.iter(|| field.gradient(black_box(&w), &mut gradient));
+                },
+            );
+        }
+    }
+    let teacher = Teacher::orthonormal(20).expect("teacher");
+    let start = InitialLaw::new(20, 1.0, &teacher).and_then(|law| law.draw(20, &teacher, 1, 0)).expect("start");
+    criterion.bench_function("Hessian K = M = d = 20", |bench| {
+        bench.iter(|| hessian(black_box(&start), &teacher, 0));
+    });
+    let span = hessian(&start, &teacher, 0).expect("Hessian").span;
+    criterion.bench_function("Hessian's eigenvalues, n = 400", |bench| {
+        bench.iter(|| linalg::eigvalsh(black_box(span.view())));
+    });
+    criterion.bench_function("risk K = M = 20", |bench| bench.iter(|| risk(black_box(&start), &teacher, 0)));
+    criterion
+        .bench_function("exact risk K = M = 20", |bench| bench.iter(|| risk_exact(black_box(&start), &teacher, 0)));
+}
+
+criterion_group!(benches, blocks);
+criterion_main!(benches);

@@ -1,0 +1,19 @@
+//! The problem as data, without averages: teacher, student state in its coordinates, symmetry, training, trajectory.
+
+mod activation;
+pub mod file;
+mod overlaps;
+mod start;
+pub mod symmetry;
+mod teacher;
+mod training;
+mod trajectory;
+mod weights;
+
+pub use activation::Activation;
+pub use overlaps::Overlaps;
+pub use start::{InitialLaw, reduced_dimension};
+pub use teacher::{Teacher, TeacherSpec};
+pub use training::Training;
+pub use trajectory::{Frame, Trajectory};
+pub use weights::Weights;

@@ -1,0 +1,93 @@
+//! The reference integrator: Dormand-Prince 8(5,3) of `ode_solvers`, in segments.
+//!
+//! `ode_solvers` stops only after a step, so the time axis is cut into segments and the stop rule is asked at their ends.
+
+use nalgebra::DVector;
+use ode_solvers::dop853::Dop853;
+use ode_solvers::{OutputType, System};
+
+use crate::error::{Error, Result};
+
+struct Autonomous<F>(std::cell::RefCell<F>);
+
+impl<F: FnMut(&[f64], &mut [f64])> System<f64, DVector<f64>> for Autonomous<&mut F> {
+    fn system(&self, _time: f64, y: &DVector<f64>, dy: &mut DVector<f64>) {
+        (self.0.borrow_mut())(y.as_slice(), dy.as_mut_slice());
+    }
+}
+
+/// Integrates y' = f(y) over a duration with these relative and absolute tolerances; y is replaced by the end state.
+/// Returns the number of calls of f.
+///
+/// # Errors
+/// [`Error::NonFinite`] when the integrator gives up or the state stops being finite. A warning about stiffness is a
+/// normal outcome near slow manifolds and answered by cutting the duration in halves.
+pub fn dop853(y: &mut [f64], duration: f64, tolerance: f64, f: &mut impl FnMut(&[f64], &mut [f64])) -> Result<usize> {
+    segment(y, duration, tolerance, f, 0)
+}
+
+fn segment<F: FnMut(&[f64], &mut [f64])>(
+    y: &mut [f64],
+    duration: f64,
+    tolerance: f64,
+    f: &mut F,
+    depth: usize,
+) -> Result<usize> {
+    let start = DVector::from_column_slice(y);
+    let mut solver = Dop853::from_param(
+        Autonomous(std::cell::RefCell::new(&mut *f)),
+        0.0,
+        duration,
+        duration,
+        start,
+        tolerance,
+        tolerance,
+        0.9,
+        0.0,
+        0.333,
+        6.0,
+        duration,
+        0.0,
+        1_000_000,
+        u32::MAX,
+        OutputType::Sparse,
+    );
+    let outcome = solver.integrate();
+    match outcome {
+        Ok(statistics) => {
+            let Some(end) = solver.y_out().last() else {
+                return Err(Error::NonFinite { action: "integrate the flow", quantity: "the state" });
+            };
+            if end.iter().any(|x| !x.is_finite()) {
+                return Err(Error::NonFinite { action: "integrate the flow", quantity: "the state" });
+            }
+            y.copy_from_slice(end.as_slice());
+            Ok(statistics.num_eval as usize)
+        }
+        Err(_) if depth < 12 => {
+            drop(solver);
+            let first = segment(y, duration / 2.0, tolerance, f, depth + 1)?;
+            Ok(first + segment(y, duration / 2.0, tolerance, f, depth + 1)?)
+        }
+        Err(_) => Err(Error::NonFinite { action: "integrate the flow", quantity: "the state" }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn oscillator_returns_after_one_period() {
+        let mut y = [1.0, 0.0];
+        let mut f = |y: &[f64], dy: &mut [f64]| (dy[0], dy[1]) = (y[1], -y[0]);
+        dop853(&mut y, std::f64::consts::TAU, 1e-12, &mut f).unwrap();
+        assert!((y[0] - 1.0).abs() < 1e-10 && y[1].abs() < 1e-10, "{y:?}");
+    }
+
+    #[test]
+    fn blow_up_is_an_error() {
+        let mut y = [1.0];
+        assert!(dop853(&mut y, 2.0, 1e-8, &mut |y: &[f64], dy: &mut [f64]| dy[0] = y[0] * y[0]).is_err());
+    }
+}

@@ -1,0 +1,181 @@
+//! Dense linear algebra on `ndarray`, by faer (default) or by LAPACK through ndarray-linalg (feature `openblas`).
+//!
+//! Both backends give the same answers to rounding; a test compares them. faer runs sequentially here: parallelism is
+//! over runs, one level up.
+
+use ndarray::{Array1, Array2, ArrayView2};
+
+use crate::error::{Error, Result};
+
+/// Eigenvalues of a symmetric matrix (lower triangle read), ascending. Shape n x n.
+///
+/// # Errors
+/// [`Error::NonFinite`] when the matrix holds a value that is not finite or the iteration fails.
+pub fn eigvalsh(a: ArrayView2<f64>) -> Result<Array1<f64>> {
+    check(a, "compute eigenvalues")?;
+    if a.is_empty() {
+        return Ok(Array1::zeros(0));
+    }
+    backend::eigvalsh(a)
+}
+
+/// Eigenvalues (ascending) and orthonormal eigenvectors (columns) of a symmetric matrix. Shape n x n.
+///
+/// # Errors
+/// As [`eigvalsh`].
+pub fn eigh(a: ArrayView2<f64>) -> Result<(Array1<f64>, Array2<f64>)> {
+    check(a, "compute eigenvectors")?;
+    if a.is_empty() {
+        return Ok((Array1::zeros(0), Array2::zeros((0, 0))));
+    }
+    backend::eigh(a)
+}
+
+/// Largest absolute entry; NaN when any entry is NaN (`f64::max` alone would hide it).
+pub fn max_abs<'a>(entries: impl IntoIterator<Item = &'a f64>) -> f64 {
+    entries.into_iter().fold(0.0, |m: f64, x| if x.is_nan() || m.is_nan() { f64::NAN } else { m.max(x.abs()) })
+}
+
+/// Cholesky factor of a symmetric positive definite matrix.
+pub struct Cholesky(backend::Factor);
+
+impl Cholesky {
+    /// Factor of a (lower triangle read), or `None` when a pivot is not positive.
+    pub fn new(a: ArrayView2<f64>) -> Option<Cholesky> {
+        if a.iter().any(|x| !x.is_finite()) {
+            return None;
+        }
+        backend::cholesky(a).map(Cholesky)
+    }
+
+    /// Replaces b by the solution of a x = b.
+    pub fn solve(&self, b: &mut [f64]) {
+        backend::solve(&self.0, b);
+    }
+}
+
+fn check(a: ArrayView2<f64>, action: &'static str) -> Result<()> {
+    if a.nrows() != a.ncols() {
+        return Err(Error::Shape {
+            action,
+            what: "the matrix",
+            rows: a.nrows(),
+            columns: a.ncols(),
+            needs: "a square matrix".into(),
+        });
+    }
+    if a.iter().any(|x| !x.is_finite()) {
+        return Err(Error::NonFinite { action, quantity: "a matrix entry" });
+    }
+    Ok(())
+}
+
+#[cfg(not(feature = "openblas"))]
+mod backend {
+    use super::*;
+    use faer::linalg::solvers::{Llt, Solve};
+    use faer::{Mat, Side};
+
+    pub type Factor = Llt<f64>;
+
+    fn to_faer(a: ArrayView2<f64>) -> Mat<f64> {
+        faer::set_global_parallelism(faer::Par::Seq);
+        Mat::from_fn(a.nrows(), a.ncols(), |i, j| a[[i, j]])
+    }
+
+    pub fn eigvalsh(a: ArrayView2<f64>) -> Result<Array1<f64>> {
+        let values = to_faer(a)
+            .self_adjoint_eigenvalues(Side::Lower)
+            .map_err(|_| Error::NonFinite { action: "compute eigenvalues", quantity: "the result" })?;
+        Ok(values.into())
+    }
+
+    pub fn eigh(a: ArrayView2<f64>) -> Result<(Array1<f64>, Array2<f64>)> {
+        let eigen = to_faer(a)
+            .self_adjoint_eigen(Side::Lower)
+            .map_err(|_| Error::NonFinite { action: "compute eigenvectors", quantity: "the result" })?;
+        let values = eigen.S().column_vector();
+        let vectors = eigen.U();
+        let n = a.nrows();
+        Ok((Array1::from_shape_fn(n, |i| values[i]), Array2::from_shape_fn((n, n), |(i, j)| vectors[(i, j)])))
+    }
+
+    pub fn cholesky(a: ArrayView2<f64>) -> Option<Factor> {
+        to_faer(a).llt(Side::Lower).ok()
+    }
+
+    pub fn solve(factor: &Factor, b: &mut [f64]) {
+        let n = b.len();
+        factor.solve_in_place(faer::MatMut::from_column_major_slice_mut(b, n, 1));
+    }
+}
+
+#[cfg(feature = "openblas")]
+mod backend {
+    use super::*;
+    use ndarray::ArrayViewMut1;
+    use ndarray_linalg::{CholeskyFactorized, EigValsh, Eigh, FactorizeCInto, OwnedRepr, SolveC, UPLO};
+
+    pub type Factor = CholeskyFactorized<OwnedRepr<f64>>;
+
+    pub fn eigvalsh(a: ArrayView2<f64>) -> Result<Array1<f64>> {
+        EigValsh::eigvalsh(&a, UPLO::Lower)
+            .map_err(|_| Error::NonFinite { action: "compute eigenvalues", quantity: "the result" })
+    }
+
+    pub fn eigh(a: ArrayView2<f64>) -> Result<(Array1<f64>, Array2<f64>)> {
+        Eigh::eigh(&a, UPLO::Lower)
+            .map_err(|_| Error::NonFinite { action: "compute eigenvectors", quantity: "the result" })
+    }
+
+    pub fn cholesky(a: ArrayView2<f64>) -> Option<Factor> {
+        a.to_owned().factorizec_into(UPLO::Lower).ok()
+    }
+
+    pub fn solve(factor: &Factor, b: &mut [f64]) {
+        let solution = factor.solvec(&Array1::from(b.to_vec()));
+        match solution {
+            Ok(x) => ArrayViewMut1::from(b).assign(&x),
+            Err(_) => b.fill(f64::NAN),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::numerics::random;
+    use rand::Rng;
+
+    fn random_symmetric(n: usize) -> Array2<f64> {
+        let mut rng = random::stream(7, &[n as u64]);
+        let a = Array2::from_shape_fn((n, n), |_| rng.random_range(-1.0..1.0));
+        &a + &a.t()
+    }
+
+    #[test]
+    fn eigenvectors_recompose_the_matrix() {
+        for n in [1, 2, 3, 7, 17, 40] {
+            let a = random_symmetric(n);
+            let (values, vectors) = eigh(a.view()).unwrap();
+            let back = vectors.dot(&Array2::from_diag(&values)).dot(&vectors.t());
+            assert!((&back - &a).iter().all(|x| x.abs() < 1e-13 * n as f64), "n = {n}");
+            let only = eigvalsh(a.view()).unwrap();
+            assert!((&only - &values).iter().all(|x| x.abs() < 1e-13 * n as f64), "n = {n}");
+            assert!(values.windows(2).into_iter().all(|w| w[0] <= w[1]), "n = {n}: not ascending");
+        }
+    }
+
+    #[test]
+    fn cholesky_solves_and_refuses() {
+        let a = random_symmetric(9);
+        let square = a.dot(&a.t()) + Array2::<f64>::eye(9);
+        let mut b: Vec<f64> = (0..9).map(|i| i as f64).collect();
+        Cholesky::new(square.view()).unwrap().solve(&mut b);
+        let back = square.dot(&Array1::from(b));
+        assert!(back.iter().enumerate().all(|(i, x)| (x - i as f64).abs() < 1e-12));
+        assert!(Cholesky::new((-&square).view()).is_none());
+        assert!(Cholesky::new(Array2::from_elem((2, 2), f64::NAN).view()).is_none());
+        assert!(eigvalsh(Array2::from_elem((2, 2), f64::NAN).view()).is_err());
+    }
+}

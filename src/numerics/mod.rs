@@ -1,0 +1,11 @@
+//! What is true without neural networks, and the only doors to linear algebra, integrators, optimisers and statistics.
+
+pub mod integrate;
+pub mod linalg;
+pub mod memory;
+pub mod optimise;
+pub mod random;
+pub mod rkc;
+pub mod root;
+pub mod statistics;
+pub mod tolerance;

@@ -1,0 +1,14 @@
+//! Sums of averages at one state: risk, gradient in coefficient form, Hessian. No average is written here.
+//!
+//! The loss is L = E[(f - f*)^2] / 2 over x ~ N(0, I); label noise is not included.
+
+mod gradient;
+mod hessian;
+mod kernel;
+mod one_sided;
+mod risk;
+
+pub use gradient::{Coefficients, Field, coefficients};
+pub use hessian::{Hessian, hessian};
+pub use one_sided::{OneSided, one_sided};
+pub use risk::{risk, risk_exact, signed_risk};

@@ -1,0 +1,84 @@
+//! The loss near a zero unit, where it has one-sided derivatives only.
+
+use super::gradient::Field;
+use crate::error::Result;
+use crate::model::{Teacher, Weights};
+
+/// Steepest one-sided slope of the loss at a zero unit.
+#[derive(Clone, Debug)]
+pub struct OneSided {
+    /// Index of the zero unit.
+    pub unit: usize,
+    /// Smallest derivative over unit directions found: the point is no minimum when it is negative.
+    pub slope: f64,
+    /// The direction, D entries.
+    pub direction: Vec<f64>,
+}
+
+/// For each zero unit the smallest one-sided derivative of the loss over unit directions in the state's coordinates
+/// (theory 04, eq. 04-one-sided). The slope along u is a E[(f - f*) g(u.x)], minimised by projected descent from each
+/// unit's and teacher's direction, their opposites and their sums.
+pub fn one_sided(weights: &Weights, teacher: &Teacher, task: usize) -> Result<Vec<OneSided>> {
+    let rows = weights.rows();
+    let (k, d) = rows.dim();
+    let zero: Vec<usize> = (0..k).filter(|&i| rows.row(i).iter().all(|&x| x == 0.0)).collect();
+    let mut found = Vec::new();
+    for unit in zero {
+        // A unit of length 1 put in place of the zero unit has gradient a E[e g'(u.x) x] + (a^2/2) u, e without it.
+        let a = weights.readouts()[[task, unit]];
+        let mut trial = rows.clone();
+        let mut field = Field::new(weights, teacher, task);
+        let mut slope_and_pull = |u: &[f64]| {
+            trial.row_mut(unit).iter_mut().zip(u).for_each(|(t, &u)| *t = u);
+            let gradient = field.gradient_at(trial.view());
+            let pull: Vec<f64> = gradient.row(unit).iter().zip(u).map(|(g, u)| g - 0.5 * a * a * u).collect();
+            let slope: f64 = pull.iter().zip(u).map(|(p, u)| p * u).sum();
+            (slope, pull)
+        };
+        let mut starts: Vec<Vec<f64>> = Vec::new();
+        let mut total = vec![0.0; d];
+        for row in rows.outer_iter().chain(teacher.vectors().outer_iter()) {
+            let mut start: Vec<f64> = row.to_vec();
+            start.resize(d, 0.0);
+            total.iter_mut().zip(&start).for_each(|(t, s)| *t += s);
+            starts.push(start);
+        }
+        starts.push(total);
+        let mut best = OneSided { unit, slope: f64::INFINITY, direction: vec![0.0; d] };
+        for start in starts {
+            for sign in [1.0, -1.0] {
+                let Some(mut u) = normalised(start.iter().map(|x| sign * x).collect()) else { continue };
+                let (mut slope, mut pull) = slope_and_pull(&u);
+                let mut step = 1.0;
+                for _ in 0..500 {
+                    let trial: Vec<f64> = u.iter().zip(&pull).map(|(u, p)| u - step * (p - slope * u)).collect();
+                    let Some(trial) = normalised(trial) else { break };
+                    let (new_slope, new_pull) = slope_and_pull(&trial);
+                    if new_slope < slope - 1e-15 {
+                        (u, slope, pull) = (trial, new_slope, new_pull);
+                        step *= 1.5;
+                    } else {
+                        step *= 0.5;
+                        if step < 1e-8 {
+                            break;
+                        }
+                    }
+                }
+                if slope < best.slope {
+                    best = OneSided { unit, slope, direction: u };
+                }
+            }
+        }
+        found.push(best);
+    }
+    Ok(found)
+}
+
+fn normalised(mut u: Vec<f64>) -> Option<Vec<f64>> {
+    let norm = u.iter().map(|x| x * x).sum::<f64>().sqrt();
+    if norm < 1e-12 {
+        return None;
+    }
+    u.iter_mut().for_each(|x| *x /= norm);
+    Some(u)
+}

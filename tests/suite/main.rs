@@ -1,0 +1,3 @@
+//! Every claim of the crate that can be checked in seconds. One file per claim.
+
+mod reference;
