@@ -1,6 +1,15 @@
+#[cfg(feature = "cli")]
+pub mod cli;
+pub mod dynamics;
 pub mod error;
 pub mod expectation;
+#[cfg(feature = "cli")]
+pub mod figure;
+pub mod landscape;
 pub mod model;
 pub mod numerics;
 pub mod population;
 pub mod report;
+#[cfg(feature = "cli")]
+pub mod store;
+pub mod study;

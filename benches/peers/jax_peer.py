@@ -72,8 +72,7 @@ def make_gradient(jax, options):
 
     def angles(c):
         c = jnp.clip(c, -1.0, 1.0)
-        # (1-c)(1+c) and not 1-c^2, to agree with arccos(c) near c = 1.
-        both = math.pi - arccos(c), jnp.sqrt((1.0 - c) * (1.0 + c))
+        both = math.pi - arccos(c), jnp.sqrt(1.0 - c * c)
         # Without the barrier XLA evaluates both again inside every consumer.
         return lax.optimization_barrier(both)
 

@@ -1,0 +1,180 @@
+//! `committee figure`: from `spec.toml` to `data.csv`, `figure.svg`, `figure.png`, or a check of the data.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::output::{Output, caption, read_spec};
+use super::{interrupt, landscape};
+use crate::error::{Error, Result};
+use crate::figure::{self, OverlapPanel};
+use crate::model::Teacher;
+use crate::report::{self, Report, Table, Value};
+use crate::study::{self, LandscapeSpec, TemplatesSpec};
+
+/// Numbers in `data.csv` are confirmed to this, absolute or relative.
+const TOLERANCE: f64 = 1e-9;
+
+const EXAMPLES: &str = "Examples:
+  committee figure figures/01-plateaus
+  committee figure --all --check --quick
+
+A folder holds spec.toml; data.csv, figure.svg and figure.png are written beside it. --check recomputes the data
+and compares them instead of writing; --quick recomputes a part (the first runs of a search).";
+
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    /// Folder with a spec.toml
+    #[arg(value_name = "DIR", required_unless_present = "all")]
+    directory: Option<PathBuf>,
+    /// Every folder in figures/
+    #[arg(long, conflicts_with = "directory")]
+    all: bool,
+    /// Recompute and compare with data.csv, write nothing
+    #[arg(long)]
+    check: bool,
+    /// With --check: recompute a part only
+    #[arg(long, requires = "check")]
+    quick: bool,
+}
+
+/// A figure's spec: its kind decides which study gives the data.
+#[derive(Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+enum FigureSpec {
+    /// Histogram of final losses with family lines.
+    Plateaus { title: String, quick_runs: u64, landscape: LandscapeSpec },
+    /// Overlap matrices of the flipped families.
+    Families { title: String, families: TemplatesSpec },
+}
+
+pub fn run(arguments: &Arguments, output: &Output) -> Result<()> {
+    interrupt::install();
+    let folders = match &arguments.directory {
+        Some(directory) => vec![directory.clone()],
+        None => all_folders(Path::new("figures"))?,
+    };
+    for folder in folders {
+        let spec: FigureSpec = read_spec(&folder.join("spec.toml"))?;
+        match spec {
+            FigureSpec::Plateaus { title, quick_runs, landscape } => {
+                plateaus(&folder, &title, quick_runs, landscape, arguments, output)?;
+            }
+            FigureSpec::Families { title, families } => templates(&folder, &title, &families, arguments, output)?,
+        }
+        output.note(&format!("{} {}", folder.display(), if arguments.check { "confirmed" } else { "written" }));
+    }
+    Ok(())
+}
+
+fn all_folders(root: &Path) -> Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(root).map_err(Error::file("list", root))?;
+    let mut folders: Vec<PathBuf> = entries
+        .filter_map(|entry| entry.ok())
+        .map(|entry| entry.path())
+        .filter(|p| p.join("spec.toml").exists())
+        .collect();
+    folders.sort();
+    Ok(folders)
+}
+
+fn write_csv(path: &Path, table: &Table) -> Result<()> {
+    report::replace(path, |out| table.write_csv(out))
+}
+
+fn plateaus(
+    folder: &Path,
+    title: &str,
+    quick_runs: u64,
+    mut spec: LandscapeSpec,
+    arguments: &Arguments,
+    output: &Output,
+) -> Result<()> {
+    if arguments.quick {
+        spec.runs = quick_runs.min(spec.runs);
+    }
+    let report = landscape::search(&spec, None, output)?;
+    let (Some(runs), Some(minima)) = (report.table("runs"), report.table("minima")) else { return Ok(()) };
+    let families = minima.texts("family");
+    let mut data = Table::new(
+        "data",
+        &[
+            ("run", "", "number of the run"),
+            ("loss", "", "population loss at the point it ended in"),
+            ("family", "", "family of that point"),
+        ],
+    );
+    let (points, losses) = (runs.numbers("point"), minima.numbers("loss"));
+    for (run, point) in points.iter().enumerate() {
+        let index = point.map(|number| number as usize - 1);
+        let missing = || Value::Missing("unresolved".into());
+        data.push(vec![
+            run.into(),
+            index.and_then(|i| losses[i]).map_or_else(missing, Value::real),
+            index.map_or_else(missing, |i| families[i].clone().into()),
+        ]);
+    }
+    if arguments.check {
+        return figure::compare(&folder.join("data.csv"), &data, TOLERANCE, arguments.quick);
+    }
+    write_csv(&folder.join("data.csv"), &data)?;
+    let subtitle = format!(
+        "K = {}, M = {}, d = {}, w ~ N(0, s²I/d) with s = {}, {} runs of gradient flow, seed {}",
+        spec.students,
+        spec.teachers,
+        spec.dimension.unwrap_or(spec.students + spec.teachers),
+        spec.init_scale,
+        spec.runs,
+        spec.seed
+    );
+    figure::losses(folder, "figure", runs, minima, &caption(title, &subtitle, &report))?;
+    Ok(())
+}
+
+fn templates(folder: &Path, title: &str, spec: &TemplatesSpec, arguments: &Arguments, output: &Output) -> Result<()> {
+    let _ = output;
+    let points = study::templates(spec)?;
+    let teacher = Teacher::orthonormal(spec.units)?;
+    let mut data = Table::new(
+        "data",
+        &[
+            ("family", "", "number of flipped units k1"),
+            ("loss", "", "population loss"),
+            ("matrix", "", "r: student-teacher overlap; q: student-student overlap"),
+            ("row", "", "student"),
+            ("column", "", "teacher or student"),
+            ("value", "", "overlap"),
+        ],
+    );
+    let mut panels = Vec::new();
+    for (point, k1) in points.iter().zip(&spec.flipped) {
+        let matrices = study::overlap_matrices(point, &teacher);
+        for (name, matrix) in [("r", &matrices.r), ("q", &matrices.q)] {
+            for ((i, j), &value) in matrix.indexed_iter() {
+                data.push(vec![
+                    (*k1).into(),
+                    point.loss.into(),
+                    name.into(),
+                    (i + 1).into(),
+                    (j + 1).into(),
+                    value.into(),
+                ]);
+            }
+        }
+        panels.push(OverlapPanel {
+            name: format!("k1 = {k1}"),
+            loss: point.loss,
+            q: matrices.q.clone(),
+            r: matrices.r.clone(),
+        });
+    }
+    if arguments.check {
+        return figure::compare(&folder.join("data.csv"), &data, TOLERANCE, false);
+    }
+    write_csv(&folder.join("data.csv"), &data)?;
+    let report = Report::new("figure", spec, None);
+    let subtitle = format!("K = M = {}, orthonormal teacher, solved from the block ansatz", spec.units);
+    figure::overlaps(folder, "figure", &panels, &caption(title, &subtitle, &report))?;
+    Ok(())
+}

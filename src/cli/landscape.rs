@@ -1,0 +1,156 @@
+//! `committee landscape`.
+
+use std::path::{Path, PathBuf};
+
+use super::output::{Output, caption};
+use super::progress::Progress;
+use super::{interrupt, override_fields};
+use crate::error::Result;
+use crate::figure::{self, OverlapPanel};
+use crate::model::{Activation, TeacherSpec};
+use crate::report::Report;
+use crate::study::{self, LandscapeSpec};
+
+const EXAMPLES: &str = "Examples:
+  committee landscape --students 17 --teachers 17 --dimension 17 --runs 10000 --db k17.db
+  committee landscape --students 6 --teachers 5 --teacher correlated:0.3 --json > minima.json
+
+Columns: loss = population loss L; verdict = global minimum, local minimum, saddle or degenerate;
+family = k1 flipped units, or a type-A block of m units, with extra, split and dead units; isotropy =
+relabellings that leave the point unchanged; hits, share = runs that ended there, with a 95 %
+Clopper-Pearson interval; min_eigenvalue = smallest Hessian eigenvalue inside span(W, V), and
+min_transverse_eigenvalue across it; residual = largest gradient entry. Shares depend on d and on the
+initial scale.";
+
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    /// Number of students K [default: 8]
+    #[arg(long, short = 'k', value_name = "K")]
+    students: Option<usize>,
+    /// Number of teachers M [default: 8]
+    #[arg(long, short = 'm', value_name = "M")]
+    teachers: Option<usize>,
+    /// Random starts [default: 1000]
+    #[arg(long, value_name = "N")]
+    runs: Option<u64>,
+    /// Initial weights are N(0, s^2 I/d) [default: 1]
+    #[arg(long, value_name = "S")]
+    init_scale: Option<f64>,
+    /// Input dimension d [default: K + M]
+    #[arg(long, short = 'd', value_name = "D")]
+    dimension: Option<usize>,
+    /// orthonormal, correlated:RHO, graded:LAST, vectors:FILE, or a file with the Gram matrix T [default: orthonormal]
+    #[arg(long, value_name = "TEACHER")]
+    teacher: Option<TeacherSpec>,
+    /// Activation [default: relu]
+    #[arg(long)]
+    activation: Option<Activation>,
+    /// Master seed [default: 1]
+    #[arg(long, value_name = "SEED")]
+    seed: Option<u64>,
+    /// Keep runs and points in this database, and continue what is there
+    #[arg(long, value_name = "FILE")]
+    db: Option<PathBuf>,
+}
+
+pub fn run(arguments: &Arguments, output: &Output) -> Result<()> {
+    let mut spec = output.base_spec(LandscapeSpec::default())?;
+    override_fields!(spec, arguments: students, teachers, runs, init_scale, dimension, teacher, activation, seed);
+    if output.printed_spec(&spec) {
+        return Ok(());
+    }
+    interrupt::install();
+    let report = search(&spec, arguments.db.as_deref(), output)?;
+    output.show(&report, "minima", COLUMNS);
+    let directory = output.directory(&format!("landscape-k{}-m{}", spec.students, spec.teachers), &spec)?;
+    write(&report, &directory)?;
+    output.note(&format!("Files and figures: {}", directory.display()));
+    Ok(())
+}
+
+/// The columns shown in a terminal.
+pub const COLUMNS: &[&str] = &[
+    "loss",
+    "verdict",
+    "family",
+    "isotropy",
+    "hits",
+    "share",
+    "share_low",
+    "share_high",
+    "min_eigenvalue",
+    "min_transverse_eigenvalue",
+    "residual",
+];
+
+/// The search with a progress bar that Ctrl-C stops.
+pub fn search(spec: &LandscapeSpec, db: Option<&Path>, output: &Output) -> Result<Report> {
+    let progress = Progress::new(spec.runs, output.quiet);
+    study::landscape(spec, db, &|done, _, unresolved| {
+        progress.show(done, unresolved);
+        !interrupt::requested()
+    })
+}
+
+/// Files and pictures of a landscape report.
+pub fn write(report: &Report, directory: &Path) -> Result<()> {
+    report.write(directory)?;
+    let (Some(runs), Some(minima), Some(spectrum)) =
+        (report.table("runs"), report.table("minima"), report.table("spectrum"))
+    else {
+        return Ok(());
+    };
+    let number = |name: &str| report.results.get(name).map(ToString::to_string).unwrap_or_default();
+    let subtitle = format!(
+        "K = {}, M = {}, d = {}, w ~ N(0, s²I/d) with s = {}, {} runs of gradient flow, seed {}",
+        number("students"),
+        number("teachers"),
+        number("dimension"),
+        number("init_scale"),
+        number("runs"),
+        number("seed"),
+    );
+    if minima.rows.is_empty() {
+        return Ok(());
+    }
+    figure::losses(directory, "losses", runs, minima, &caption("Where gradient flow ends", &subtitle, report))?;
+    let panels = panels(report);
+    let most = panels.len().min(12);
+    let (q, r) = panels.first().map_or((0, 0), |panel| (panel.q.nrows(), panel.r.ncols()));
+    if most > 0 && q <= 256 && r <= 256 {
+        let title = if most < panels.len() {
+            format!("Overlaps at the {most} lowest of {} critical points", panels.len())
+        } else {
+            "Overlaps at the critical points".to_string()
+        };
+        figure::overlaps(directory, "overlaps", &panels[..most], &caption(&title, &subtitle, report))?;
+    }
+    figure::spectrum(
+        directory,
+        "spectrum",
+        spectrum,
+        &caption("Hessian spectra of the critical points", &subtitle, report),
+    )?;
+    Ok(())
+}
+
+/// One panel per minimum, from the report's arrays.
+fn panels(report: &Report) -> Vec<OverlapPanel> {
+    let Some(minima) = report.table("minima") else { return Vec::new() };
+    let three =
+        |name: &str| report.arrays.get(name).and_then(|array| array.clone().into_dimensionality::<ndarray::Ix3>().ok());
+    let (Some(q), Some(r)) = (three("q"), three("r")) else { return Vec::new() };
+    let (names, losses) = (minima.texts("family"), minima.numbers("loss"));
+    names
+        .into_iter()
+        .zip(losses)
+        .enumerate()
+        .map(|(i, (name, loss))| OverlapPanel {
+            name,
+            loss: loss.unwrap_or(f64::NAN),
+            q: q.index_axis(ndarray::Axis(0), i).to_owned(),
+            r: r.index_axis(ndarray::Axis(0), i).to_owned(),
+        })
+        .collect()
+}

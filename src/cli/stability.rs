@@ -1,0 +1,108 @@
+//! `committee stability`.
+
+use std::path::PathBuf;
+
+use super::output::{Output, caption};
+use crate::error::Result;
+use crate::figure;
+use crate::model::TeacherSpec;
+use crate::study::{self, Normalisation, StabilitySpec};
+
+const EXAMPLES: &str = "Examples:
+  committee stability --weights trained.csv --teachers 8
+  committee stability --db k17.db --point 3
+
+Columns: state = the network as given and the critical point downhill from it, or a stored point; loss =
+population loss L; gradient = largest entry; verdict (only where the gradient vanishes); family, isotropy
+as in `landscape`; min_eigenvalue inside span(W, V), min_transverse_eigenvalue across it; unstable, neutral =
+numbers of negative and zero eigenvalues in d dimensions.";
+
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    /// File with W: one student a row, one input a column (text or .npy)
+    #[arg(long, value_name = "FILE", conflicts_with = "db")]
+    weights: Option<PathBuf>,
+    /// The file has one student a column
+    #[arg(long)]
+    transpose: bool,
+    /// unit: f(x) = sum g(w.x); sqrt-d: f(x) = sum g(w.x/sqrt d); auto: from the norms [default: auto]
+    #[arg(long, value_parser = normalisation, value_name = "NORM")]
+    normalisation: Option<Normalisation>,
+    /// File with the teacher's vectors in the same coordinates
+    #[arg(long, value_name = "FILE")]
+    teacher_vectors: Option<PathBuf>,
+    /// Teacher along the first inputs, when no file is given [default: orthonormal]
+    #[arg(long, value_name = "TEACHER")]
+    teacher: Option<TeacherSpec>,
+    /// M, when no teacher file is given [default: as many as students]
+    #[arg(long, short = 'm', value_name = "M")]
+    teachers: Option<usize>,
+    /// Database written by `landscape --db`
+    #[arg(long, value_name = "FILE")]
+    db: Option<PathBuf>,
+    /// Number of the point in table minima [default: 1]
+    #[arg(long, value_name = "N", requires = "db")]
+    point: Option<usize>,
+}
+
+fn normalisation(text: &str) -> std::result::Result<Normalisation, String> {
+    match text {
+        "unit" => Ok(Normalisation::Unit),
+        "sqrt-d" => Ok(Normalisation::SqrtD),
+        "auto" => Ok(Normalisation::Auto),
+        _ => Err("needs unit, sqrt-d or auto".into()),
+    }
+}
+
+pub fn run(arguments: &Arguments, output: &Output) -> Result<()> {
+    let mut spec = output.base_spec(StabilitySpec {
+        weights: None,
+        transpose: false,
+        normalisation: Normalisation::Auto,
+        teacher_vectors: None,
+        teacher: TeacherSpec::default(),
+        teachers: None,
+        db: None,
+        point: None,
+        activation: Default::default(),
+    })?;
+    let a = arguments;
+    spec.transpose |= a.transpose;
+    spec.normalisation = a.normalisation.unwrap_or(spec.normalisation);
+    spec.teacher = a.teacher.clone().unwrap_or(spec.teacher);
+    for (field, given) in
+        [(&mut spec.weights, &a.weights), (&mut spec.teacher_vectors, &a.teacher_vectors), (&mut spec.db, &a.db)]
+    {
+        if given.is_some() {
+            field.clone_from(given);
+        }
+    }
+    spec.teachers = a.teachers.or(spec.teachers);
+    spec.point = a.point.or(spec.point);
+    if output.printed_spec(&spec) {
+        return Ok(());
+    }
+    let report = study::stability(&spec)?;
+    let columns = [
+        "state",
+        "loss",
+        "gradient",
+        "verdict",
+        "family",
+        "isotropy",
+        "min_eigenvalue",
+        "min_transverse_eigenvalue",
+        "unstable",
+        "neutral",
+    ];
+    output.show(&report, "stability", &columns);
+    let directory = output.directory("stability", &spec)?;
+    report.write(&directory)?;
+    if let Some(table) = report.table("spectrum") {
+        let subtitle = report.notes.first().cloned().unwrap_or_default();
+        figure::spectrum(&directory, "spectrum", table, &caption("Hessian spectrum", &subtitle, &report))?;
+    }
+    output.note(&format!("Files and figure: {}", directory.display()));
+    Ok(())
+}

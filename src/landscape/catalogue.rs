@@ -1,0 +1,335 @@
+//! Runs and critical points of one problem in one SQLite file (or in memory), and what they amount to.
+//!
+//! The content is a function of the set of finished runs only: the representative of a class is its lowest run. So a
+//! search may be killed, continued, or shared by two processes, and its export does not change by a byte.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+
+use ndarray::Array2;
+use serde::{Deserialize, Serialize};
+
+use super::point::Point;
+use super::search::{Problem, RunResult};
+use super::stability::{Spectrum, Verdict, is_zero};
+use crate::error::{Error, Result};
+use crate::model::symmetry::Canonical;
+use crate::model::{Activation, Weights};
+use crate::numerics::tolerance;
+use crate::store::{self, NewCell, NewPoint, Store, StoredPoint};
+
+/// Losses of equal points agree to rounding; only points this close in loss are compared.
+const LOSS_WINDOW: f64 = 1e-9;
+
+/// What the ledger keeps of one run beside its point.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// Why there is no point; `None` for a verified run.
+    pub reason: Option<String>,
+    pub loss: Option<f64>,
+    /// Largest gradient entry at the run's own polished end.
+    pub residual: Option<f64>,
+    pub ending: Option<String>,
+    /// Gradient norm at which the flow was left, time and gradients it used, distance moved by the finish.
+    pub gradient_norm: Option<f64>,
+    pub time: Option<f64>,
+    pub evaluations: Option<usize>,
+    pub moved: Option<f64>,
+}
+
+/// A class of equal end points.
+#[derive(Clone, Debug)]
+pub struct Class {
+    pub point: Point,
+    /// Lowest run that ended here; the point's weights are this run's.
+    pub representative: u64,
+    pub hits: usize,
+}
+
+/// Everything a set of runs amounts to.
+#[derive(Clone, Debug)]
+pub struct Census {
+    /// Ordered by loss, then canonical form.
+    pub classes: Vec<Class>,
+    /// One per run asked for, in order: the record and its class.
+    pub runs: Vec<(u64, RunRecord, Option<usize>)>,
+}
+
+impl Census {
+    /// Number of runs without a verified point.
+    pub fn unresolved(&self) -> usize {
+        self.runs.iter().filter(|(_, _, class)| class.is_none()).count()
+    }
+}
+
+/// A problem with its store.
+pub struct Catalogue {
+    problem: Problem,
+    store: Store,
+}
+
+/// What identifies a problem in a file: everything that a run's outcome depends on.
+#[derive(Serialize, Deserialize)]
+struct Key {
+    students: usize,
+    teachers: usize,
+    dimension: usize,
+    init_scale: f64,
+    seed: u64,
+    activation: Activation,
+    teacher_gram: Vec<Vec<f64>>,
+    /// Raised when the search pipeline changes so that runs may end elsewhere.
+    method: u32,
+}
+
+const METHOD: u32 = 1;
+
+impl Catalogue {
+    /// Opens or creates the file; `None` keeps everything in memory.
+    ///
+    /// # Errors
+    /// Those of [`Store::open`].
+    pub fn open(path: Option<&Path>, problem: Problem, teacher_name: &str) -> Result<Catalogue> {
+        let key = Key {
+            students: problem.students,
+            teachers: problem.teacher.units(),
+            dimension: problem.law.dimension,
+            init_scale: problem.law.scale,
+            seed: problem.seed,
+            activation: Activation::Relu,
+            teacher_gram: problem.teacher.gram().outer_iter().map(|row| row.to_vec()).collect(),
+            method: METHOD,
+        };
+        let summary = format!(
+            "K = {}, M = {}, d = {}, init scale {}, seed {}, teacher {teacher_name}",
+            key.students, key.teachers, key.dimension, key.init_scale, key.seed
+        );
+        let identity =
+            store::Problem { study: "landscape".into(), key: serde_json::to_string(&key).unwrap_or_default(), summary };
+        let store = match path {
+            Some(path) => Store::open(path, &identity)?,
+            None => Store::in_memory(&identity)?,
+        };
+        Ok(Catalogue { problem, store })
+    }
+
+    /// Opens an existing file with the problem it holds, for reading.
+    ///
+    /// # Errors
+    /// Those of [`Store::open_existing`], and of a problem that this version cannot rebuild.
+    pub fn open_existing(path: &Path) -> Result<Catalogue> {
+        let store = Store::open_existing(path)?;
+        let unreadable = |problem: String| Error::Store { action: "read", path: path.to_path_buf(), problem };
+        if store.problem().study != "landscape" {
+            return Err(unreadable(format!("it holds the study '{}', needs 'landscape'", store.problem().study)));
+        }
+        let key: Key = serde_json::from_str(&store.problem().key).map_err(|error| unreadable(error.to_string()))?;
+        let m = key.teacher_gram.len();
+        let gram =
+            Array2::from_shape_vec((m, m), key.teacher_gram.concat()).map_err(|error| unreadable(error.to_string()))?;
+        let teacher = crate::model::Teacher::new(gram, None)?;
+        let law = crate::model::InitialLaw::new(key.dimension, key.init_scale, &teacher)?;
+        let problem = Problem { students: key.students, teacher, law, seed: key.seed };
+        Ok(Catalogue { problem, store })
+    }
+
+    /// The problem.
+    pub fn problem(&self) -> &Problem {
+        &self.problem
+    }
+
+    /// One line for people: K, M, d, initial law, seed, teacher.
+    pub fn summary(&self) -> &str {
+        &self.store.problem().summary
+    }
+
+    /// Number of finished runs.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn finished(&self) -> Result<usize> {
+        Ok(self.store.finished()?.len())
+    }
+
+    /// Runs what is missing of runs 0..n on the current rayon pool, recording each as it ends. `progress` is called with
+    /// (finished, total, unresolved so far) and returns false to stop after the runs in flight.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] when stopped, [`Error::Store`] when a run cannot be recorded; finished runs are kept.
+    pub fn fill(&mut self, n: u64, progress: &dyn Fn(usize, usize, usize) -> bool) -> Result<()> {
+        let finished = self.store.finished()?;
+        let missing: Vec<u64> = (0..n).filter(|run| finished.binary_search(run).is_err()).collect();
+        let total = n as usize;
+        let mut done = total - missing.len();
+        let mut unresolved = 0;
+        let stop = AtomicBool::new(!progress(done, total, unresolved));
+        let known: RefCell<HashMap<(u64, u64), Canonical>> = RefCell::new(HashMap::new());
+        let problem = &self.problem;
+        let store = &mut self.store;
+        let mut failure = None;
+        std::thread::scope(|scope| {
+            let (sender, receiver) = mpsc::channel::<(RunResult, Option<Canonical>)>();
+            let stop = &stop;
+            // Bounded by the pool: each worker holds one result at a time, the channel a few.
+            let pool_threads = rayon::current_num_threads();
+            let missing = &missing;
+            scope.spawn(move || {
+                let work = || {
+                    problem.run_all(missing, |result| {
+                        let canonical = result.outcome.as_ref().ok().map(|settled| {
+                            Canonical::new(&settled.weights.overlaps(&problem.teacher), &problem.teacher, 0)
+                        });
+                        sender.send((result, canonical)).is_ok() && !stop.load(Ordering::Relaxed)
+                    });
+                };
+                match rayon::ThreadPoolBuilder::new().num_threads(pool_threads).build() {
+                    Ok(pool) => pool.install(work),
+                    Err(_) => work(),
+                }
+            });
+            for (result, canonical) in receiver {
+                let cell = new_cell(&result);
+                unresolved += usize::from(result.outcome.is_err());
+                let is_same = |_: &NewPoint, stored: &StoredPoint| {
+                    canonical.as_ref().is_some_and(|form| is_same_point(problem, &known, result.loss, form, stored))
+                };
+                if let Err(error) = store.record(&cell, &is_same) {
+                    failure = Some(error);
+                    stop.store(true, Ordering::Relaxed);
+                    break;
+                }
+                done += 1;
+                if !progress(done, total, unresolved) {
+                    stop.store(true, Ordering::Relaxed);
+                }
+            }
+        });
+        match failure {
+            Some(error) => Err(error),
+            None if done < total => Err(Error::Interrupted {
+                done,
+                total,
+                resume: "with --db FILE the same command goes on where it stopped".into(),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// Classes and runs of 0..n as far as they are finished; each class's point analysed once and the analysis kept.
+    ///
+    /// # Errors
+    /// [`Error::Store`], and those of the spectrum.
+    pub fn census(&mut self, n: u64) -> Result<Census> {
+        let (cells, points) = self.store.contents()?;
+        let mut hits: HashMap<store::PointId, usize> = HashMap::new();
+        for cell in cells.iter().filter(|cell| cell.id < n) {
+            if let Some(point) = cell.point {
+                *hits.entry(point).or_default() += 1;
+            }
+        }
+        let mut classes: Vec<(store::PointId, Class)> = Vec::new();
+        for stored in points {
+            let Some(&count) = hits.get(&stored.id) else { continue };
+            let point = self.analysed(&stored)?;
+            classes.push((stored.id, Class { point, representative: stored.representative, hits: count }));
+        }
+        classes.sort_by(|(_, x), (_, y)| {
+            let entries = |class: &Class| class.point.canonical.r.iter().copied().collect::<Vec<f64>>();
+            let key = |class: &Class| (class.point.loss / LOSS_WINDOW).round();
+            key(x).total_cmp(&key(y)).then_with(|| {
+                let (x, y) = (entries(x), entries(y));
+                x.iter().zip(&y).map(|(a, b)| a.total_cmp(b)).find(|o| o.is_ne()).unwrap_or(std::cmp::Ordering::Equal)
+            })
+        });
+        let position: HashMap<store::PointId, usize> =
+            classes.iter().enumerate().map(|(position, (id, _))| (*id, position)).collect();
+        let runs = cells
+            .into_iter()
+            .filter(|cell| cell.id < n)
+            .map(|cell| {
+                let record = serde_json::from_str(&cell.payload).unwrap_or_else(|error| RunRecord {
+                    reason: Some(format!("unreadable record: {error}")),
+                    loss: None,
+                    residual: None,
+                    ending: None,
+                    gradient_norm: None,
+                    time: None,
+                    evaluations: None,
+                    moved: None,
+                });
+                (cell.id, record, cell.point.and_then(|id| position.get(&id).copied()))
+            })
+            .collect();
+        Ok(Census { classes: classes.into_iter().map(|(_, class)| class).collect(), runs })
+    }
+
+    fn analysed(&mut self, stored: &StoredPoint) -> Result<Point> {
+        let weights = weights(&self.problem, stored)?;
+        let known = stored.analysis.as_deref().and_then(|text| serde_json::from_str::<(Spectrum, Verdict)>(text).ok());
+        if let Some((spectrum, verdict)) = known {
+            return Point::with_spectrum(&weights, &self.problem.teacher, 0, spectrum, verdict);
+        }
+        let point = Point::new(&weights, &self.problem.teacher, 0)?;
+        if let Ok(json) = serde_json::to_string(&(&point.spectrum, point.verdict)) {
+            self.store.set_analysis(stored.id, stored.representative, &json)?;
+        }
+        Ok(point)
+    }
+}
+
+fn weights(problem: &Problem, stored: &StoredPoint) -> Result<Weights> {
+    let rows = Array2::from_shape_vec(stored.shape, stored.weights.clone()).map_err(|_| Error::Shape {
+        action: "read a stored point",
+        what: "the weight matrix W",
+        rows: stored.shape.0,
+        columns: stored.shape.1,
+        needs: format!("{} numbers, found {}", stored.shape.0 * stored.shape.1, stored.weights.len()),
+    })?;
+    Weights::new(rows, None, &problem.teacher)
+}
+
+/// Canonical distance below 1e-8, or both exact zeros; canonical forms of stored points are kept between calls.
+fn is_same_point(
+    problem: &Problem,
+    known: &RefCell<HashMap<(u64, u64), Canonical>>,
+    loss: f64,
+    canonical: &Canonical,
+    stored: &StoredPoint,
+) -> bool {
+    let Ok(other) = weights(problem, stored) else { return false };
+    if is_zero(loss, &problem.teacher) && is_zero(stored.loss, &problem.teacher) {
+        return true;
+    }
+    let mut known = known.borrow_mut();
+    let form = known
+        .entry((stored.representative, stored.loss.to_bits()))
+        .or_insert_with(|| Canonical::new(&other.overlaps(&problem.teacher), &problem.teacher, 0));
+    canonical.distance(form) < tolerance::SAME_POINT
+}
+
+fn new_cell(result: &RunResult) -> NewCell {
+    let settled = result.outcome.as_ref().ok();
+    let record = RunRecord {
+        reason: result.outcome.as_ref().err().cloned(),
+        loss: settled.map(|_| result.loss),
+        residual: settled.map(|s| s.residual),
+        ending: settled.map(|s| s.ending.name().to_string()),
+        gradient_norm: settled.map(|s| s.gradient_norm),
+        time: settled.map(|s| s.time),
+        evaluations: settled.map(|s| s.evaluations),
+        moved: settled.map(|s| s.moved),
+    };
+    NewCell {
+        id: result.run,
+        point: settled.map(|s| NewPoint {
+            loss: result.loss,
+            shape: s.weights.rows().dim(),
+            weights: s.weights.rows().iter().copied().collect(),
+            window: LOSS_WINDOW,
+        }),
+        payload: serde_json::to_string(&record).unwrap_or_default(),
+    }
+}

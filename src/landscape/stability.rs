@@ -1,0 +1,232 @@
+//! Spectrum and verdict of a critical point, for any input dimension.
+
+use ndarray::{Array2, s};
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+use crate::model::{Teacher, Weights};
+use crate::numerics::{linalg, tolerance};
+use crate::population::{hessian, one_sided};
+
+/// A loss below this, relative to the teacher's sum |v|^2, is an exact zero (what rounding of the weights leaves).
+const ZERO_LOSS: f64 = 1e-24;
+
+/// Whether a loss is zero up to the rounding of the weights.
+pub fn is_zero(loss: f64, teacher: &Teacher) -> bool {
+    loss <= ZERO_LOSS * teacher.gram().diag().sum()
+}
+
+/// What a critical point is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// L = 0: nothing can be lower.
+    GlobalMinimum,
+    /// No negative eigenvalue, and no zero mode that symmetry does not explain.
+    LocalMinimum,
+    /// At least one negative eigenvalue, or a descent direction at a zero unit.
+    Saddle,
+    /// Zero modes that symmetry does not explain: second order does not decide.
+    Degenerate,
+}
+
+impl Verdict {
+    /// Text for tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Verdict::GlobalMinimum => "global minimum",
+            Verdict::LocalMinimum => "local minimum",
+            Verdict::Saddle => "saddle",
+            Verdict::Degenerate => "degenerate",
+        }
+    }
+}
+
+/// An eigenvalue with its multiplicity.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Level {
+    pub value: f64,
+    pub multiplicity: usize,
+}
+
+/// Numbers of negative, zero and positive eigenvalues.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Index {
+    pub unstable: usize,
+    pub neutral: usize,
+    pub stable: usize,
+}
+
+/// Eigenvalues of the Hessian inside span(W, V) and, per further dimension, across it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Spectrum {
+    /// s = dim span(W, V).
+    pub span_dimension: usize,
+    /// Ascending, sum of multiplicities K s.
+    pub span: Vec<Level>,
+    /// Ascending, sum of multiplicities K; each counts (d - s) times in d dimensions.
+    pub transverse: Vec<Level>,
+    pub span_index: Index,
+    pub transverse_index: Index,
+    /// Largest |eigenvalue| called zero and smallest |eigenvalue| not called zero: the gap between them separates the
+    /// zero modes. `None` when there are no zero modes.
+    pub gap: Option<(f64, f64)>,
+    /// Zero modes that symmetry predicts inside the span and across it.
+    pub expected_neutral: (usize, usize),
+}
+
+impl Spectrum {
+    /// Smallest eigenvalue inside the span (infinite when there is none).
+    pub fn min_span(&self) -> f64 {
+        self.span.first().map_or(f64::INFINITY, |level| level.value)
+    }
+
+    /// Smallest eigenvalue across the span.
+    pub fn min_transverse(&self) -> f64 {
+        self.transverse.first().map_or(f64::INFINITY, |level| level.value)
+    }
+
+    /// The full spectrum in d dimensions, ascending (d >= s).
+    pub fn in_dimension(&self, d: usize) -> Vec<Level> {
+        let extra = d.saturating_sub(self.span_dimension);
+        let mut levels = self.span.clone();
+        if extra > 0 {
+            levels
+                .extend(self.transverse.iter().map(|l| Level { value: l.value, multiplicity: l.multiplicity * extra }));
+        }
+        levels.sort_by(|x, y| x.value.total_cmp(&y.value));
+        levels
+    }
+}
+
+/// The state in the fewest coordinates: the teacher's r and the directions across it that carry weight, told from rounding
+/// by the largest gap in the singular values.
+pub fn reduce_to_span(weights: &Weights, teacher: &Teacher) -> Result<Weights> {
+    let (r, d) = (teacher.rank(), weights.coordinates());
+    if d == r {
+        return Ok(weights.clone());
+    }
+    let rows = weights.rows();
+    let across = rows.slice(s![.., r..]);
+    let (values, vectors) = linalg::eigh(across.t().dot(&across).view())?;
+    let size = linalg::max_abs(rows);
+    let singular: Vec<f64> = values.iter().rev().map(|x| x.max(0.0).sqrt()).collect();
+    let below = singular.iter().position(|&x| x < tolerance::TRANSVERSE * size).unwrap_or(singular.len());
+    let mut reduced = Array2::zeros((rows.nrows(), r + below));
+    reduced.slice_mut(s![.., ..r]).assign(&rows.slice(s![.., ..r]));
+    for c in 0..below {
+        let direction = vectors.column(vectors.ncols() - 1 - c);
+        reduced.slice_mut(s![.., r + c]).assign(&across.dot(&direction));
+    }
+    Ok(weights.with_rows(reduced))
+}
+
+/// Spectrum and verdict of a critical point given in its fewest coordinates ([`reduce_to_span`]), with its exact loss.
+///
+/// # Errors
+/// [`crate::error::Error::Memory`], [`crate::error::Error::NonFinite`].
+pub fn analyse(weights: &Weights, teacher: &Teacher, task: usize, loss: f64) -> Result<(Spectrum, Verdict)> {
+    let hessian = hessian(weights, teacher, task)?;
+    let span = linalg::eigvalsh(hessian.span.view())?.to_vec();
+    let transverse = linalg::eigvalsh(hessian.transverse.view())?.to_vec();
+    let scale: f64 = span.iter().chain(&transverse).fold(0.0, |m, x| x.abs().max(m));
+    let is_zero_loss = is_zero(loss, teacher);
+    let (cut, gap) = zero_gap(span.iter().chain(&transverse).copied(), scale, hessian.span.nrows());
+    let index = |values: &[f64]| Index {
+        unstable: values.iter().filter(|&&x| x < -cut).count(),
+        neutral: values.iter().filter(|x| x.abs() <= cut).count(),
+        stable: values.iter().filter(|&&x| x > cut).count(),
+    };
+    let (span_index, transverse_index) = (index(&span), index(&transverse));
+    let expected_neutral = expected_zero_modes(weights, teacher, is_zero_loss);
+    let slope = one_sided(weights, teacher, task)?.iter().map(|side| side.slope).fold(f64::INFINITY, f64::min);
+    let verdict = if is_zero_loss {
+        Verdict::GlobalMinimum
+    } else if span_index.unstable > 0 || transverse_index.unstable > 0 || slope < -1e-10 {
+        Verdict::Saddle
+    } else if (span_index.neutral, transverse_index.neutral) == expected_neutral {
+        Verdict::LocalMinimum
+    } else {
+        Verdict::Degenerate
+    };
+    let spectrum = Spectrum {
+        span_dimension: weights.coordinates(),
+        span: levels(&span, scale),
+        transverse: levels(&transverse, scale),
+        span_index,
+        transverse_index,
+        gap,
+        expected_neutral,
+    };
+    Ok((spectrum, verdict))
+}
+
+/// Largest |eigenvalue| to be called zero, and the gap above it: the widest ratio between neighbouring |eigenvalues|
+/// whose lower end is below 1e-9 of the largest (rounding of n x n eigenvalues counts as the lowest).
+fn zero_gap(values: impl Iterator<Item = f64>, scale: f64, n: usize) -> (f64, Option<(f64, f64)>) {
+    let mut sizes: Vec<f64> = values.map(f64::abs).collect();
+    sizes.sort_by(f64::total_cmp);
+    let floor = f64::EPSILON * scale * (n as f64).sqrt();
+    let mut best = (1.0, 0.0, None);
+    for pair in sizes.windows(2) {
+        if pair[0] > tolerance::ZERO_MODE * scale {
+            break;
+        }
+        let ratio = pair[1].max(floor) / pair[0].max(floor);
+        if ratio > best.0 {
+            best = (ratio, pair[0], Some((pair[0], pair[1])));
+        }
+    }
+    match sizes.first() {
+        Some(&smallest) if smallest <= tolerance::ZERO_MODE * scale => (best.1.max(smallest), best.2),
+        _ => (0.0, None),
+    }
+}
+
+/// Zero modes that symmetry predicts (theory 05, eq. 05-zero-modes), inside the span and across it: rotations of the p
+/// directions across the teacher among themselves and into further dimensions; shifting weight between parallel students;
+/// at an exact zero also turning parallel students against each other (the cubic valley).
+fn expected_zero_modes(weights: &Weights, teacher: &Teacher, is_zero_loss: bool) -> (usize, usize) {
+    let s = weights.coordinates();
+    let p = s - teacher.rank();
+    let parallel = parallel_surplus(weights);
+    let valley = if is_zero_loss { parallel } else { 0 };
+    (p * p.saturating_sub(1) / 2 + parallel + valley * (s - 1), p + valley)
+}
+
+/// Number of students minus number of distinct directions, counting non-zero students whose readouts have one sign.
+pub(super) fn parallel_surplus(weights: &Weights) -> usize {
+    let mut directions: Vec<Vec<f64>> = Vec::new();
+    let mut surplus = 0;
+    for (row, a) in weights.rows().outer_iter().zip(weights.readouts().row(0)) {
+        let norm = row.dot(&row).sqrt();
+        if norm == 0.0 {
+            continue;
+        }
+        let unit: Vec<f64> = row.iter().map(|x| x / norm).chain([a.signum()]).collect();
+        if directions.iter().any(|known| known.iter().zip(&unit).all(|(x, y)| (x - y).abs() < tolerance::SAME_POINT)) {
+            surplus += 1;
+        } else {
+            directions.push(unit);
+        }
+    }
+    surplus
+}
+
+/// Merges ascending eigenvalues that agree to 1e-9 of the largest into their mean with a multiplicity.
+fn levels(values: &[f64], scale: f64) -> Vec<Level> {
+    let mut levels: Vec<Level> = Vec::new();
+    let mut last = f64::NEG_INFINITY;
+    for &value in values {
+        match levels.last_mut() {
+            Some(level) if value - last <= tolerance::MULTIPLICITY * scale => {
+                let n = level.multiplicity as f64;
+                level.value = (level.value * n + value) / (n + 1.0);
+                level.multiplicity += 1;
+            }
+            _ => levels.push(Level { value, multiplicity: 1 }),
+        }
+        last = value;
+    }
+    levels
+}
