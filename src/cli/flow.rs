@@ -84,7 +84,7 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<()> {
         full.rows.iter().enumerate().filter(|(i, _)| i % step == 0 || *i == last).map(|(_, r)| r.clone()).collect();
     let series = full.clone();
     report.tables.push(shown);
-    output.show(&report, "shown", &["time", "loss", "gradient_norm"]);
+    output.show(&report, "shown", &[("time", 5), ("loss", 10), ("gradient_norm", 4)]);
     report.tables.pop();
     let directory = output.directory(&format!("flow-k{}-m{}", spec.students, spec.teachers), &spec)?;
     report.write(&directory)?;

@@ -16,7 +16,7 @@ const EXAMPLES: &str = "Examples:
   committee landscape --students 6 --teachers 5 --teacher correlated:0.3 --json > minima.json
 
 Columns: loss = population loss L; verdict = global minimum, local minimum, saddle or degenerate;
-family = k1 flipped units, or a type-A block of m units, with extra, split and dead units; isotropy =
+family = k1 anti-aligned units, or a type-A block of m units, with extra, split and dead units; isotropy =
 relabellings that leave the point unchanged; hits, share = runs that ended there, with a 95 %
 Clopper-Pearson interval; min_eigenvalue = smallest Hessian eigenvalue inside span(W, V), and
 min_transverse_eigenvalue across it; residual = largest gradient entry. Shares depend on d and on the
@@ -70,18 +70,19 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<()> {
 }
 
 /// The columns shown in a terminal.
-pub const COLUMNS: &[&str] = &[
-    "loss",
-    "verdict",
-    "family",
-    "isotropy",
-    "hits",
-    "share",
-    "share_low",
-    "share_high",
-    "min_eigenvalue",
-    "min_transverse_eigenvalue",
-    "residual",
+pub const COLUMNS: &[(&str, usize)] = &[
+    ("point", 9),
+    ("loss", 10),
+    ("verdict", 0),
+    ("family", 0),
+    ("isotropy", 0),
+    ("hits", 9),
+    ("share", 4),
+    ("share_low", 4),
+    ("share_high", 4),
+    ("min_eigenvalue", 7),
+    ("min_transverse_eigenvalue", 7),
+    ("residual", 2),
 ];
 
 /// The search with a progress bar that Ctrl-C stops.

@@ -1,6 +1,6 @@
 //! Where results go: table or JSON on stdout, notes on stderr, files into a directory.
 
-use std::io::{ErrorKind, IsTerminal, Write};
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -71,7 +71,7 @@ impl Output {
     }
 
     /// Prints the report: the JSON document, or this table's columns and the notes.
-    pub fn show(&self, report: &Report, table: &str, columns: &[&str]) {
+    pub fn show(&self, report: &Report, table: &str, columns: &[(&str, usize)]) {
         if self.json {
             print(&serde_json::to_string_pretty(&report.to_json()).unwrap_or_default());
             print("\n");
@@ -81,18 +81,16 @@ impl Output {
         for note in &report.notes {
             self.note(note);
         }
+        if self.verbose {
+            let p = &report.provenance;
+            let features = p.features.join(", ");
+            self.note(&format!("committee {} ({}), features: {features}, spec {}", p.version, p.git, p.spec_hash));
+        }
     }
 
     /// A note on stderr.
     pub fn note(&self, text: &str) {
         if !self.quiet {
-            say(text);
-        }
-    }
-
-    /// A note on stderr for people at a terminal, or with `--verbose`.
-    pub fn hint(&self, text: &str) {
-        if self.verbose || (!self.quiet && std::io::stderr().is_terminal()) {
             say(text);
         }
     }

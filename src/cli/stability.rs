@@ -85,16 +85,16 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<()> {
     }
     let report = study::stability(&spec)?;
     let columns = [
-        "state",
-        "loss",
-        "gradient",
-        "verdict",
-        "family",
-        "isotropy",
-        "min_eigenvalue",
-        "min_transverse_eigenvalue",
-        "unstable",
-        "neutral",
+        ("state", 0),
+        ("loss", 10),
+        ("gradient", 3),
+        ("verdict", 0),
+        ("family", 0),
+        ("isotropy", 0),
+        ("min_eigenvalue", 7),
+        ("min_transverse_eigenvalue", 7),
+        ("unstable", 9),
+        ("neutral", 9),
     ];
     output.show(&report, "stability", &columns);
     let directory = output.directory("stability", &spec)?;

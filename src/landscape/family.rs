@@ -22,7 +22,7 @@ pub struct Block {
 /// The structure of a critical point.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Family {
-    /// Name for tables, for example `k1 = 2`, `block m = 7`, `k1 = 4, 1 extra`.
+    /// Name for tables, for example `k1 = 2`, `block 7`, `k1 = 4, 1 extra`: k1 counts the anti-aligned students.
     pub name: String,
     /// Students whose most negative teacher overlap beats their largest positive one.
     pub anti_aligned: usize,
@@ -30,7 +30,7 @@ pub struct Family {
     pub isotropy: String,
     /// Flipped blocks first, then by size.
     pub blocks: Vec<Block>,
-    /// Students in no block with non-zero norm.
+    /// Students in no block with non-zero norm, when K > M.
     pub extra: usize,
     /// Students that share another student's direction.
     pub split: usize,
@@ -54,28 +54,38 @@ impl Family {
             block.flipped = is_flipped(block.pairs[0].0);
         }
         blocks.sort_by_key(|block| (!block.flipped, block.pairs.len(), block.pairs[0]));
-        let matched: usize = blocks.iter().map(|block| block.pairs.len()).sum();
+        let matched: Vec<usize> = blocks.iter().flat_map(|block| block.pairs.iter().map(|pair| pair.0)).collect();
         let anti_aligned = (0..k).filter(|&i| is_flipped(i)).count();
-        let extra = k - matched - dead;
+        let loose: Vec<usize> = (0..k).filter(|i| !matched.contains(i) && overlaps.q()[[*i, *i]] > 0.0).collect();
         let isotropy = if blocks.is_empty() {
             "trivial".to_string()
         } else {
             let groups: Vec<String> = blocks.iter().map(|block| format!("S_{}", block.pairs.len())).collect();
             groups.join(" x ")
         };
+        let extra = if k > m { loose.len() } else { 0 };
         let mut name = if is_zero {
             "global".to_string()
+        } else if teacher.is_orthonormal() && matched.len() == k {
+            matched_name(&blocks)
         } else {
-            body_name(&blocks, anti_aligned, teacher.is_orthonormal() && matched >= m.min(k))
+            let mut name = format!("k1 = {anti_aligned}");
+            if k < m {
+                let sizes: Vec<String> = canonical.teacher_cells.iter().map(|cell| cell.len().to_string()).collect();
+                name = format!("{name}, teachers {}", sizes.join("+"));
+            }
+            let flipped = loose.iter().filter(|&&i| is_flipped(i)).count();
+            for (count, word) in [(extra.saturating_sub(flipped), "extra"), (flipped.min(extra), "extra flipped")] {
+                if count > 0 {
+                    name.push_str(&format!(", {count} {word}"));
+                }
+            }
+            name
         };
-        if !is_zero && extra > 0 {
-            name.push_str(&format!(", {extra} extra"));
-        }
-        if split > 0 {
-            name.push_str(&format!(", {split} split"));
-        }
-        if dead > 0 {
-            name.push_str(&format!(", {dead} dead"));
+        for (count, word) in [(split, "split"), (dead, "dead")] {
+            if count > 0 {
+                name.push_str(&format!(", {count} {word}"));
+            }
         }
         Family { name, anti_aligned, isotropy, blocks, extra, split, dead }
     }
@@ -97,18 +107,13 @@ impl Family {
     }
 }
 
-/// `k1 = ...` for flipped units on the branch that continues the single flipped unit, `block m = ...` for a type-A block
-/// beside almost exact units: in the block the off-diagonal entries carry the compensation that the k1 branch spreads
-/// over all teachers (theory 04, eq. 04-branches).
-fn body_name(blocks: &[Block], anti_aligned: usize, complete: bool) -> String {
-    if !complete {
-        return format!("{anti_aligned} anti-aligned");
-    }
-    let flipped: Vec<&Block> = blocks.iter().filter(|block| block.flipped).collect();
-    let is_block = |block: &&&Block| block.pairs.len() > 1 && block.outside < 0.5 * block.inside;
-    let mut parts: Vec<String> =
-        flipped.iter().filter(is_block).map(|block| format!("block m = {}", block.pairs.len())).collect();
-    let plain: Vec<&&Block> = flipped.iter().filter(|block| !is_block(block)).collect();
+/// When every student has its teacher: `k1 = ...` for flipped units on the branch that continues the single flipped unit,
+/// `block m` for a type-A block of m units beside almost exact ones, whose off-diagonal entries carry the compensation
+/// that the k1 branch spreads over all teachers (theory 04, eq. 04-branches).
+fn matched_name(blocks: &[Block]) -> String {
+    let is_block = |block: &&Block| block.pairs.len() > 1 && block.outside < 0.5 * block.inside;
+    let (types, plain): (Vec<&Block>, Vec<&Block>) = blocks.iter().filter(|block| block.flipped).partition(is_block);
+    let mut parts: Vec<String> = types.iter().map(|block| format!("block {}", block.pairs.len())).collect();
     let k1: usize = plain.iter().map(|block| block.pairs.len()).sum();
     if k1 > 0 || parts.is_empty() {
         parts.push(format!("k1 = {k1}"));

@@ -41,7 +41,7 @@ impl Value {
     pub fn short(&self, digits: usize) -> String {
         match self {
             Value::Real(x) if *x == 0.0 => "0".into(),
-            Value::Real(x) if x.abs() < 1e-4 || x.abs() >= 1e6 => format!("{x:.*e}", digits.min(4) - 1),
+            Value::Real(x) if x.abs() < 1e-4 || x.abs() >= 1e6 => format!("{x:.*e}", digits.clamp(1, 4) - 1),
             Value::Real(x) => {
                 let whole = x.abs().log10().floor().max(0.0) as usize + 1;
                 format!("{x:.*}", digits.saturating_sub(whole).max(2))
@@ -127,12 +127,13 @@ impl Table {
         self.rows.iter().map(|row| index.map_or_else(String::new, |i| row[i].exact())).collect()
     }
 
-    /// The table in aligned columns for a terminal.
-    pub fn pretty(&self, columns: &[&str]) -> String {
-        let picked: Vec<usize> = columns.iter().filter_map(|name| self.index(name)).collect();
-        let mut cells: Vec<Vec<String>> = vec![picked.iter().map(|&i| self.columns[i].name.clone()).collect()];
+    /// The table in aligned columns for a terminal: (column, significant digits).
+    pub fn pretty(&self, columns: &[(&str, usize)]) -> String {
+        let picked: Vec<(usize, usize)> =
+            columns.iter().filter_map(|&(name, digits)| Some((self.index(name)?, digits))).collect();
+        let mut cells: Vec<Vec<String>> = vec![picked.iter().map(|&(i, _)| self.columns[i].name.clone()).collect()];
         for row in &self.rows {
-            cells.push(picked.iter().map(|&i| row[i].short(9)).collect());
+            cells.push(picked.iter().map(|&(i, digits)| row[i].short(digits)).collect());
         }
         let width: Vec<usize> =
             (0..picked.len()).map(|c| cells.iter().map(|row| row[c].chars().count()).max().unwrap_or(0)).collect();
@@ -140,7 +141,7 @@ impl Table {
         for row in &cells {
             let mut line = String::new();
             for (c, cell) in row.iter().enumerate() {
-                let numeric = self.rows.first().is_some_and(|first| first[picked[c]].as_f64().is_some());
+                let numeric = self.rows.first().is_some_and(|first| first[picked[c].0].as_f64().is_some());
                 let pad = width[c] - cell.chars().count();
                 if c > 0 {
                     line.push_str("  ");

@@ -147,7 +147,7 @@ fn minima_table(census: &Census) -> Table {
                 "",
                 "global minimum (L = 0), local minimum, saddle, or degenerate (zero modes without a symmetry)",
             ),
-            ("family", "", "k1 = flipped units; block m = type-A block of m units; extra, split, dead units"),
+            ("family", "", "k1 = anti-aligned units; block m = type-A block of m units; extra, split, dead units"),
             ("isotropy", "", "group of relabellings that leave the point unchanged, one factor per block"),
             ("anti_aligned", "", "students whose most negative teacher overlap beats their largest positive one"),
             ("block_sizes", "", "sizes of the blocks of equivalent units, flipped blocks first"),

@@ -122,7 +122,7 @@ pub fn stability(spec: &StabilitySpec) -> Result<Report> {
             ("loss", "", "population loss L = E[(f - f*)^2]/2"),
             ("gradient", "", "largest gradient entry"),
             ("verdict", "", "what the spectrum says; only meaningful where the gradient vanishes"),
-            ("family", "", "k1 = flipped units; block m = type-A block; extra, split, dead units"),
+            ("family", "", "k1 = anti-aligned units; block m = type-A block of m units; extra, split, dead units"),
             ("isotropy", "", "group of relabellings that leave the point unchanged"),
             ("min_eigenvalue", "", "smallest eigenvalue of the Hessian inside span(W, V)"),
             ("min_transverse_eigenvalue", "", "smallest eigenvalue across the span"),
