@@ -15,20 +15,37 @@ const STEP_ERROR: f64 = 1e-4;
 /// In the tail the step error is tied to the gradient: rms error below this many times the rms velocity.
 const STEP_ERROR_PER_VELOCITY: f64 = 3.0;
 
-/// One run of gradient flow by the stabilised integrator, which can be continued to ever smaller gradients.
+/// Time between looks at the gradient with the reference integrator.
+const SEGMENT: f64 = 10.0;
+
+/// One run of gradient flow, which can be continued to ever smaller gradients.
 pub struct Descent {
-    flow: Rkc,
+    engine: Engine,
     field: Field,
     shape: (usize, usize),
 }
 
+enum Engine {
+    Stabilised(Rkc),
+    Reference { w: Vec<f64>, velocity: Vec<f64>, time: f64, evaluations: usize, tolerance: f64 },
+}
+
 impl Descent {
-    /// Starts at these weights.
+    /// Starts at these weights, with the stabilised integrator used in mass production.
     pub fn new(start: &Weights, teacher: &Teacher, task: usize) -> Descent {
         let mut field = Field::new(start, teacher, task);
-        let flat = start.rows().iter().copied().collect::<Vec<f64>>();
-        let flow = Rkc::new(&flat, &mut |w, v| field.velocity(w, v));
-        Descent { flow, field, shape: start.rows().dim() }
+        let flow = Rkc::new(&flat(start), &mut |w, v| field.velocity(w, v));
+        Descent { engine: Engine::Stabilised(flow), field, shape: start.rows().dim() }
+    }
+
+    /// Starts at these weights, with the reference integrator (Dormand-Prince 8(5,3)) at this tolerance.
+    pub fn reference(start: &Weights, teacher: &Teacher, task: usize, tolerance: f64) -> Descent {
+        let mut field = Field::new(start, teacher, task);
+        let w = flat(start);
+        let mut velocity = vec![0.0; w.len()];
+        field.velocity(&w, &mut velocity);
+        let engine = Engine::Reference { w, velocity, time: 0.0, evaluations: 1, tolerance };
+        Descent { engine, field, shape: start.rows().dim() }
     }
 
     /// Flows until the Euclidean norm of the gradient is at most `gradient`; gives up (returns false) when the flow has
@@ -37,40 +54,71 @@ impl Descent {
     /// # Errors
     /// [`crate::error::Error::NonFinite`].
     pub fn until(&mut self, gradient: f64, evaluations: usize) -> Result<bool> {
-        let n = (self.flow.y.len() as f64).sqrt();
         let field = &mut self.field;
         loop {
-            let norm = norm(&self.flow.velocity);
+            let (velocity, used) = match &self.engine {
+                Engine::Stabilised(flow) => (&flow.velocity, flow.evaluations),
+                Engine::Reference { velocity, evaluations, .. } => (velocity, *evaluations),
+            };
+            let norm = norm(velocity);
             if norm <= gradient {
                 return Ok(true);
             }
-            if self.flow.evaluations >= evaluations {
+            if used >= evaluations {
                 return Ok(false);
             }
-            let tolerance = STEP_ERROR.min(STEP_ERROR_PER_VELOCITY * norm / n);
-            self.flow.advance(tolerance, f64::INFINITY, &mut |w, v| field.velocity(w, v))?;
+            match &mut self.engine {
+                Engine::Stabilised(flow) => {
+                    let n = (flow.y.len() as f64).sqrt();
+                    let tolerance = STEP_ERROR.min(STEP_ERROR_PER_VELOCITY * norm / n);
+                    flow.advance(tolerance, f64::INFINITY, &mut |w, v| field.velocity(w, v))?;
+                }
+                Engine::Reference { w, velocity, time, evaluations, tolerance } => {
+                    *evaluations += integrate::dop853(w, SEGMENT, *tolerance, &mut |w, v| field.velocity(w, v))?;
+                    *time += SEGMENT;
+                    field.velocity(w, velocity);
+                }
+            }
+        }
+    }
+
+    fn state(&self) -> (&[f64], &[f64]) {
+        match &self.engine {
+            Engine::Stabilised(flow) => (&flow.y, &flow.velocity),
+            Engine::Reference { w, velocity, .. } => (w, velocity),
         }
     }
 
     /// Current weights, K x D.
     pub fn rows(&self) -> Array2<f64> {
-        Array2::from_shape_fn(self.shape, |(i, c)| self.flow.y[i * self.shape.1 + c])
+        let (w, _) = self.state();
+        Array2::from_shape_fn(self.shape, |(i, c)| w[i * self.shape.1 + c])
     }
 
     /// Current Euclidean norm of the gradient.
     pub fn gradient_norm(&self) -> f64 {
-        norm(&self.flow.velocity)
+        norm(self.state().1)
     }
 
     /// Current time of the flow.
     pub fn time(&self) -> f64 {
-        self.flow.time
+        match &self.engine {
+            Engine::Stabilised(flow) => flow.time,
+            Engine::Reference { time, .. } => *time,
+        }
     }
 
     /// Gradients used so far.
     pub fn evaluations(&self) -> usize {
-        self.flow.evaluations
+        match &self.engine {
+            Engine::Stabilised(flow) => flow.evaluations,
+            Engine::Reference { evaluations, .. } => *evaluations,
+        }
     }
+}
+
+fn flat(weights: &Weights) -> Vec<f64> {
+    weights.rows().iter().copied().collect()
 }
 
 fn norm(x: &[f64]) -> f64 {
@@ -103,7 +151,7 @@ pub fn evolve(
 ) -> Result<Trajectory> {
     let mut field = Field::new(start, teacher, task);
     let shape = start.rows().dim();
-    let mut w: Vec<f64> = start.rows().iter().copied().collect();
+    let mut w = flat(start);
     let mut stabilised = Rkc::new(&w, &mut |w, v| field.velocity(w, v));
     let mut trajectory = Trajectory::default();
     let mut now = 0.0;

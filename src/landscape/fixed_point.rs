@@ -71,7 +71,14 @@ pub struct Settled {
 /// # Errors
 /// [`Error::NotConverged`] with the last gradient when the flow's budget ends first, [`Error::NonFinite`].
 pub fn settle(start: &Weights, teacher: &Teacher, task: usize) -> Result<Settled> {
-    let mut descent = Descent::new(start, teacher, task);
+    settle_by(Descent::new(start, teacher, task), start, teacher, task)
+}
+
+/// As [`settle`], by a given integrator that stands at the start.
+///
+/// # Errors
+/// As [`settle`].
+pub fn settle_by(mut descent: Descent, start: &Weights, teacher: &Teacher, task: usize) -> Result<Settled> {
     let mut last = None;
     for stop in STOPS {
         let reached = descent.until(stop, BUDGET)?;

@@ -1,3 +1,8 @@
 //! Every claim of the crate that can be checked in seconds. One file per claim.
 
+mod identities;
+#[cfg(feature = "cli")]
+mod program;
 mod reference;
+mod search;
+mod spectra;

@@ -1,0 +1,9 @@
+//! Evidence: what takes longer than a test may. Each test measures lines and prints `line | measured | bar | pass`.
+//!
+//! `cargo test --release --test evidence -- --ignored --nocapture NAME`; names that begin with `quick_` take under a
+//! minute. The last output of each stands in this folder as `NAME.txt`.
+
+mod basins;
+mod interruption;
+mod landscapes;
+mod lines;

@@ -1,0 +1,230 @@
+//! The program as people use it: output, files, refusals, exit codes.
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+fn run(directory: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_committee"))
+        .current_dir(directory)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .expect("the program starts")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Exit code and the words that the message must contain.
+fn refused(directory: &Path, arguments: &[&str], code: i32, words: &[&str]) {
+    let output = run(directory, arguments);
+    let message = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {message}");
+    for word in words {
+        assert!(message.contains(word), "{arguments:?}: '{word}' is missing in: {message}");
+    }
+    assert!(output.stdout.is_empty(), "{arguments:?} printed {}", text(&output.stdout));
+}
+
+const SMALL: [&str; 8] = ["landscape", "--students", "6", "--teachers", "6", "--runs", "30", "--quiet"];
+
+fn small<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    SMALL.iter().chain(more).copied().collect()
+}
+
+#[test]
+fn landscape_prints_a_table_and_json_and_writes_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    let table = run(path, &small(&[]));
+    assert!(table.status.success(), "{}", text(&table.stderr));
+    assert!(text(&table.stdout).contains("global minimum"));
+    assert!(table.stderr.is_empty(), "--quiet: {}", text(&table.stderr));
+    let folder = std::fs::read_dir(path.join("committee-out")).unwrap().next().unwrap().unwrap().path();
+    for file in ["report.json", "minima.csv", "runs.csv", "spectrum.csv", "arrays.npz", "spec.toml", "losses.svg", "losses.png",
+        "overlaps.png", "spectrum.png"]
+    {
+        assert!(folder.join(file).metadata().is_ok_and(|m| m.len() > 0), "{file}");
+    }
+    let json = run(path, &small(&["--json"]));
+    let report: serde_json::Value = serde_json::from_slice(&json.stdout).expect("one JSON document");
+    for key in ["schema", "version", "verb", "spec", "students", "teachers", "dimension", "init_scale", "runs", "seed", "unresolved"]
+    {
+        assert!(!report[key].is_null(), "{key}");
+    }
+    let minimum = &report["minima"][0];
+    for key in ["loss", "verdict", "family", "anti_aligned", "block_sizes", "hits", "share", "share_low", "share_high",
+        "min_eigenvalue", "min_transverse_eigenvalue", "residual"]
+    {
+        assert!(!minimum[key].is_null(), "{key}");
+    }
+    assert_eq!((report["dimension"].as_u64(), report["unresolved"].as_u64()), (Some(12), Some(0)));
+    // The spec beside the files gives the same bytes again, in one thread too.
+    let spec = folder.join("spec.toml");
+    let again = run(path, &["landscape", "--spec", spec.to_str().unwrap(), "--json", "--quiet", "--threads", "1"]);
+    assert_eq!(again.stdout, json.stdout);
+}
+
+#[test]
+fn a_database_is_continued_exported_and_analysed() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    assert!(run(path, &small(&["--db", "a.db", "--out", "one"])).status.success());
+    assert!(run(path, &["landscape", "-k", "6", "-m", "6", "--runs", "10", "--db", "b.db", "--quiet"]).status.success());
+    assert!(run(path, &small(&["--db", "b.db"])).status.success());
+    for db in ["a", "b"] {
+        assert!(run(path, &["export", "--db", &format!("{db}.db"), "--out", db, "--quiet"]).status.success());
+    }
+    for file in ["minima.csv", "runs.csv", "spectrum.csv", "arrays.npz", "losses.svg"] {
+        let [a, b] = ["a", "b"].map(|db| std::fs::read(path.join(db).join(file)).unwrap());
+        assert!(a == b, "{file} differs");
+    }
+    let stability = run(path, &["stability", "--db", "a.db", "--point", "1", "--quiet", "--json"]);
+    let report: serde_json::Value = serde_json::from_slice(&stability.stdout).expect("one JSON document");
+    assert_eq!(report["states"][0]["verdict"], "global minimum");
+    refused(path, &["stability", "--db", "a.db", "--point", "99"], 2, &["is 99", "1 to"]);
+    refused(path, &["landscape", "--db", "a.db"], 2, &["K = 6", "K = 8", "--db"]);
+    std::fs::write(path.join("text.db"), "not a database, but long enough to be read as one").unwrap();
+    refused(path, &["export", "--db", "text.db"], 2, &["text.db"]);
+    refused(path, &["export", "--db", "none.db"], 2, &["none.db"]);
+}
+
+/// A trained network in a rotated, scaled, transposed file: recognised as the flipped minimum.
+#[test]
+fn stability_reads_a_weight_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    let teacher = committee::model::Teacher::orthonormal(8).unwrap();
+    let guess = committee::landscape::ansatz::Guess::flipped(8);
+    let weights = committee::landscape::ansatz::solve(&guess, 1, &teacher).unwrap();
+    let d: usize = 30;
+    let file = |columns: bool, noise: f64| {
+        let entry = |i: usize, c: usize| {
+            let w = if c < 8 { weights.rows()[[i, c]] } else { 0.0 };
+            (w + noise * ((7 * i + 13 * c) as f64).sin()) * (d as f64).sqrt()
+        };
+        let (rows, cols) = if columns { (d, 8) } else { (8, d) };
+        (0..rows)
+            .map(|r| (0..cols).map(|c| (if columns { entry(c, r) } else { entry(r, c) }).to_string()).collect::<Vec<_>>().join(","))
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    std::fs::write(path.join("rows.csv"), file(false, 1e-3)).unwrap();
+    std::fs::write(path.join("columns.csv"), file(true, 1e-3)).unwrap();
+    for arguments in [vec!["--weights", "rows.csv"], vec!["--weights", "columns.csv", "--transpose"]] {
+        let mut all = vec!["stability", "--json"];
+        all.extend(&arguments);
+        let output = run(path, &all);
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one JSON document");
+        let near = &report["states"][1];
+        assert_eq!((near["family"].as_str(), near["verdict"].as_str()), (Some("k1 = 1"), Some("local minimum")), "{report}");
+        let distance = report["distance"].as_f64().unwrap();
+        assert!((1e-3..0.05).contains(&distance), "{distance}");
+        assert!(text(&output.stderr).contains("sqrt-d"), "{}", text(&output.stderr));
+    }
+    std::fs::write(path.join("ragged.csv"), "1,2\n3\n").unwrap();
+    refused(path, &["stability", "--weights", "ragged.csv"], 2, &["ragged.csv", "line 2"]);
+    std::fs::write(path.join("nan.csv"), "1,2\n3,nan\n").unwrap();
+    refused(path, &["stability", "--weights", "nan.csv"], 2, &["nan.csv", "finite"]);
+    refused(path, &["stability"], 2, &["--weights", "--db"]);
+}
+
+#[test]
+fn flow_replays_a_run() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    let output = run(path, &["flow", "-k", "4", "-m", "4", "--run", "3", "--time", "400", "--json", "--quiet"]);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one JSON document");
+    let teacher = committee::model::Teacher::orthonormal(4).unwrap();
+    let law = committee::model::InitialLaw::new(8, 1.0, &teacher).unwrap();
+    let run3 = committee::landscape::Problem { students: 4, teacher, law, seed: 1 }.run(3);
+    let last = report["final_loss"].as_f64().unwrap();
+    assert!((last - run3.loss).abs() < 1e-6, "{last} against {}", run3.loss);
+}
+
+#[test]
+fn refusals_name_the_number_and_what_is_needed() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    std::fs::write(path.join("asymmetric.csv"), "1,0.5\n0.4,1\n").unwrap();
+    std::fs::write(path.join("negative.csv"), "1,2\n2,1\n").unwrap();
+    std::fs::write(path.join("unknown.toml"), "studnets = 3\n").unwrap();
+    let two = ["landscape", "-k", "2", "-m", "2", "--teacher"];
+    let teacher = |file: &'static str| two.iter().copied().chain([file]).collect::<Vec<_>>();
+    let cases: Vec<(Vec<&str>, Vec<&str>)> = vec![
+        (vec!["landscape", "--students", "0"], vec!["students K is 0", "at least 1"]),
+        (vec!["landscape", "--teachers", "0"], vec!["teachers M is 0"]),
+        (vec!["landscape", "--runs", "0"], vec!["runs is 0"]),
+        (vec!["landscape", "--init-scale=-1"], vec!["-1", "positive"]),
+        (vec!["landscape", "--init-scale", "nan"], vec!["NaN", "positive"]),
+        (vec!["landscape", "--dimension", "0"], vec!["dimension d is 0", "at least 8"]),
+        (vec!["landscape", "-k", "4000", "-m", "4000"], vec!["GiB", "flow"]),
+        (vec!["landscape", "--threads", "0"], vec!["threads is 0"]),
+        (vec!["landscape", "--teacher", "correlated:1.5"], vec!["eigenvalue is -5"]),
+        (teacher("asymmetric.csv"), vec!["symmetric", "(2, 1)"]),
+        (teacher("negative.csv"), vec!["eigenvalue is -1"]),
+        (teacher("missing.csv"), vec!["missing.csv"]),
+        (vec!["landscape", "--teacher", "asymmetric.csv"], vec!["symmetric"]),
+        (vec!["landscape", "--spec", "unknown.toml"], vec!["unknown.toml", "studnets"]),
+        (vec!["flow", "--time", "0"], vec!["time is 0"]),
+        (vec!["flow", "--tolerance", "1e-20"], vec!["tolerance", "1e-14"]),
+    ];
+    for (arguments, words) in cases {
+        let code = if arguments.contains(&"missing.csv") { 1 } else { 2 };
+        refused(path, &arguments, code, &words);
+    }
+    assert!(!path.join("committee-out").exists(), "a refused command left files");
+}
+
+#[test]
+fn a_full_disk_and_closed_pipes_lose_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    if Path::new("/dev/full").exists() {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let status = Command::new(env!("CARGO_BIN_EXE_committee"))
+            .current_dir(path)
+            .args(small(&["--db", "kept.db"]))
+            .stdout(full)
+            .stderr(Stdio::null())
+            .status()
+            .unwrap();
+        assert_eq!(status.code(), Some(1));
+        // The runs are in the database all the same.
+        assert!(run(path, &["export", "--db", "kept.db", "--quiet"]).status.success());
+    }
+    std::fs::write(path.join("file"), "a file, not a directory").unwrap();
+    let blocked = run(path, &small(&["--out", "file/below"]));
+    assert_eq!(blocked.status.code(), Some(1));
+    assert!(text(&blocked.stderr).contains("file/below"), "{}", text(&blocked.stderr));
+    std::fs::create_dir(path.join("mine")).unwrap();
+    std::fs::write(path.join("mine/thesis.tex"), "precious").unwrap();
+    let kept = run(path, &small(&["--out", "mine"]));
+    assert_eq!(kept.status.code(), Some(2));
+    assert!(text(&kept.stderr).contains("--force"), "{}", text(&kept.stderr));
+    assert_eq!(std::fs::read_dir(path.join("mine")).unwrap().count(), 1);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_committee"))
+        .current_dir(path)
+        .args(small(&["--json"]))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(!text(&output.stderr).contains("panicked"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn help_shows_examples_and_specs_print() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    for verb in ["landscape", "flow", "stability", "export", "figure"] {
+        let help = text(&run(path, &[verb, "--help"]).stdout);
+        assert!(help.matches(&format!("  committee {verb}")).count() >= 2, "{verb}: two worked examples");
+    }
+    let spec = text(&run(path, &["landscape", "-k", "5", "--print-spec"]).stdout);
+    assert!(spec.contains("students = 5") && spec.contains("teacher = \"orthonormal\""), "{spec}");
+    assert!(text(&run(path, &["completions", "bash"]).stdout).contains("committee"));
+}
