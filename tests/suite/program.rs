@@ -42,21 +42,52 @@ fn landscape_prints_a_table_and_json_and_writes_files() {
     assert!(text(&table.stdout).contains("global minimum"));
     assert!(table.stderr.is_empty(), "--quiet: {}", text(&table.stderr));
     let folder = std::fs::read_dir(path.join("committee-out")).unwrap().next().unwrap().unwrap().path();
-    for file in ["report.json", "minima.csv", "runs.csv", "spectrum.csv", "arrays.npz", "spec.toml", "losses.svg", "losses.png",
-        "overlaps.png", "spectrum.png"]
-    {
+    for file in [
+        "report.json",
+        "minima.csv",
+        "runs.csv",
+        "spectrum.csv",
+        "arrays.npz",
+        "spec.toml",
+        "losses.svg",
+        "losses.png",
+        "overlaps.png",
+        "spectrum.png",
+    ] {
         assert!(folder.join(file).metadata().is_ok_and(|m| m.len() > 0), "{file}");
     }
     let json = run(path, &small(&["--json"]));
     let report: serde_json::Value = serde_json::from_slice(&json.stdout).expect("one JSON document");
-    for key in ["schema", "version", "verb", "spec", "students", "teachers", "dimension", "init_scale", "runs", "seed", "unresolved"]
-    {
+    for key in [
+        "schema",
+        "version",
+        "verb",
+        "spec",
+        "students",
+        "teachers",
+        "dimension",
+        "init_scale",
+        "runs",
+        "seed",
+        "unresolved",
+    ] {
         assert!(!report[key].is_null(), "{key}");
     }
     let minimum = &report["minima"][0];
-    for key in ["loss", "verdict", "family", "anti_aligned", "block_sizes", "hits", "share", "share_low", "share_high",
-        "min_eigenvalue", "min_transverse_eigenvalue", "residual"]
-    {
+    for key in [
+        "loss",
+        "verdict",
+        "family",
+        "anti_aligned",
+        "block_sizes",
+        "hits",
+        "share",
+        "share_low",
+        "share_high",
+        "min_eigenvalue",
+        "min_transverse_eigenvalue",
+        "residual",
+    ] {
         assert!(!minimum[key].is_null(), "{key}");
     }
     assert_eq!((report["dimension"].as_u64(), report["unresolved"].as_u64()), (Some(12), Some(0)));
@@ -71,7 +102,9 @@ fn a_database_is_continued_exported_and_analysed() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path();
     assert!(run(path, &small(&["--db", "a.db", "--out", "one"])).status.success());
-    assert!(run(path, &["landscape", "-k", "6", "-m", "6", "--runs", "10", "--db", "b.db", "--quiet"]).status.success());
+    assert!(
+        run(path, &["landscape", "-k", "6", "-m", "6", "--runs", "10", "--db", "b.db", "--quiet"]).status.success()
+    );
     assert!(run(path, &small(&["--db", "b.db"])).status.success());
     for db in ["a", "b"] {
         assert!(run(path, &["export", "--db", &format!("{db}.db"), "--out", db, "--quiet"]).status.success());
@@ -106,7 +139,12 @@ fn stability_reads_a_weight_file() {
         };
         let (rows, cols) = if columns { (d, 8) } else { (8, d) };
         (0..rows)
-            .map(|r| (0..cols).map(|c| (if columns { entry(c, r) } else { entry(r, c) }).to_string()).collect::<Vec<_>>().join(","))
+            .map(|r| {
+                (0..cols)
+                    .map(|c| (if columns { entry(c, r) } else { entry(r, c) }).to_string())
+                    .collect::<Vec<_>>()
+                    .join(",")
+            })
             .collect::<Vec<_>>()
             .join("\n")
     };
@@ -118,7 +156,11 @@ fn stability_reads_a_weight_file() {
         let output = run(path, &all);
         let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one JSON document");
         let near = &report["states"][1];
-        assert_eq!((near["family"].as_str(), near["verdict"].as_str()), (Some("k1 = 1"), Some("local minimum")), "{report}");
+        assert_eq!(
+            (near["family"].as_str(), near["verdict"].as_str()),
+            (Some("k1 = 1"), Some("local minimum")),
+            "{report}"
+        );
         let distance = report["distance"].as_f64().unwrap();
         assert!((1e-3..0.05).contains(&distance), "{distance}");
         assert!(text(&output.stderr).contains("sqrt-d"), "{}", text(&output.stderr));

@@ -115,11 +115,15 @@ fn the_finish_refuses_saddles_and_long_steps() {
 /// Exact zeros are built, also where teachers are parallel and readouts differ.
 #[test]
 fn zeros_of_unusual_teachers() {
-    let teacher = Teacher::new(array![[1.0, 2.0, 0.0], [2.0, 4.0, 0.0], [0.0, 0.0, 1.0]], Some(array![[1.0, 0.5, -1.0]]));
+    let teacher =
+        Teacher::new(array![[1.0, 2.0, 0.0], [2.0, 4.0, 0.0], [0.0, 0.0, 1.0]], Some(array![[1.0, 0.5, -1.0]]));
     let teacher = teacher.unwrap();
     let rows = array![[1.02, 0.01], [0.03, 1.01], [0.99, -0.02]];
     let weights = Weights::new(rows, Some(array![[1.0, -1.0, 1.0]]), &teacher).unwrap();
     let (zero, _) = nearest_zero(&weights, &teacher, 0).expect("near an exact zero");
     assert!(risk_exact(&zero, &teacher, 0) < 1e-30);
-    assert_eq!(zero.rows().column(1).to_vec(), Array2::from_shape_vec((1, 3), vec![0.0, 1.0, 0.0]).unwrap().row(0).to_vec());
+    assert_eq!(
+        zero.rows().column(1).to_vec(),
+        Array2::from_shape_vec((1, 3), vec![0.0, 1.0, 0.0]).unwrap().row(0).to_vec()
+    );
 }

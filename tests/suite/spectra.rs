@@ -40,8 +40,11 @@ fn global_minimum_at_any_dimension() {
         assert_eq!(verdict, Verdict::GlobalMinimum);
         for d in [k, k + 3, 1_000_000] {
             let found = spectrum.in_dimension(d);
-            let mut expected: Vec<(f64, usize)> =
-                exact(k).into_iter().map(|(v, inside, across)| (v, inside + across * (d - k))).filter(|l| l.1 > 0).collect();
+            let mut expected: Vec<(f64, usize)> = exact(k)
+                .into_iter()
+                .map(|(v, inside, across)| (v, inside + across * (d - k)))
+                .filter(|l| l.1 > 0)
+                .collect();
             expected.sort_by(|a, b| a.0.total_cmp(&b.0));
             assert_eq!(found.len(), expected.len(), "k = {k}, d = {d}");
             for (Level { value, multiplicity }, (v, m)) in found.iter().zip(&expected) {
