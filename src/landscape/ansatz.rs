@@ -18,7 +18,7 @@ pub struct Guess {
 }
 
 impl Guess {
-    /// The leading order in 1/M of the flipped family at K = M (facts in theory 04, eq. 04-branches).
+    /// A guess for the flipped family at K = M: sizes that fit M = 5 to 20 (leading order at large M: theory 04).
     pub fn flipped(teachers: usize) -> Guess {
         let m = teachers as f64;
         Guess { flipped: [-1.0 + 3.4 / m, 1.6 / m, 1.3 / m], aligned: [1.0, -0.1 / m, 1.85 / m], extra: None }

@@ -272,7 +272,8 @@ impl Catalogue {
         if let Some((spectrum, verdict)) = known {
             return Point::with_spectrum(&weights, &self.problem.teacher, 0, spectrum, verdict);
         }
-        let point = Point::new(&weights, &self.problem.teacher, 0)?;
+        let dimension = Some(self.problem.law.dimension);
+        let point = Point::in_dimension(&weights, &self.problem.teacher, 0, dimension)?;
         if let Ok(json) = serde_json::to_string(&(&point.spectrum, point.verdict)) {
             self.store.set_analysis(stored.id, stored.representative, &json)?;
         }

@@ -25,14 +25,23 @@ pub struct Point {
 }
 
 impl Point {
-    /// Analyses a state; `residual` says how close it is to critical.
+    /// Analyses a state; `residual` says how close it is to critical. The verdict holds for every input dimension above the
+    /// span's.
     ///
     /// # Errors
     /// Those of the Hessian and its eigenvalues.
     pub fn new(weights: &Weights, teacher: &Teacher, task: usize) -> Result<Point> {
+        Point::in_dimension(weights, teacher, task, None)
+    }
+
+    /// As [`Point::new`], with the verdict for input dimension d (`None`: any d above the span's).
+    ///
+    /// # Errors
+    /// As [`Point::new`].
+    pub fn in_dimension(weights: &Weights, teacher: &Teacher, task: usize, dimension: Option<usize>) -> Result<Point> {
         let weights = reduce_to_span(weights, teacher)?;
         let loss = risk_exact(&weights, teacher, task);
-        let (spectrum, verdict) = analyse(&weights, teacher, task, loss)?;
+        let (spectrum, verdict) = analyse(&weights, teacher, task, loss, dimension)?;
         Ok(Point::assemble(weights, teacher, task, loss, spectrum, verdict))
     }
 

@@ -121,11 +121,19 @@ pub fn reduce_to_span(weights: &Weights, teacher: &Teacher) -> Result<Weights> {
     Ok(weights.with_rows(reduced))
 }
 
-/// Spectrum and verdict of a critical point given in its fewest coordinates ([`reduce_to_span`]), with its exact loss.
+/// Spectrum and verdict of a critical point given in its fewest coordinates ([`reduce_to_span`]), with its exact loss, in
+/// input dimension d (`None`: any d above the span's). When d is the span's dimension nothing lies across it, and the
+/// transverse eigenvalues do not count for the verdict.
 ///
 /// # Errors
 /// [`crate::error::Error::Memory`], [`crate::error::Error::NonFinite`].
-pub fn analyse(weights: &Weights, teacher: &Teacher, task: usize, loss: f64) -> Result<(Spectrum, Verdict)> {
+pub fn analyse(
+    weights: &Weights,
+    teacher: &Teacher,
+    task: usize,
+    loss: f64,
+    dimension: Option<usize>,
+) -> Result<(Spectrum, Verdict)> {
     let hessian = hessian(weights, teacher, task)?;
     let span = linalg::eigvalsh(hessian.span.view())?.to_vec();
     let transverse = linalg::eigvalsh(hessian.transverse.view())?.to_vec();
@@ -140,11 +148,12 @@ pub fn analyse(weights: &Weights, teacher: &Teacher, task: usize, loss: f64) -> 
     let (span_index, transverse_index) = (index(&span), index(&transverse));
     let expected_neutral = expected_zero_modes(weights, teacher, is_zero_loss);
     let slope = one_sided(weights, teacher, task)?.iter().map(|side| side.slope).fold(f64::INFINITY, f64::min);
+    let across = dimension.is_none_or(|d| d > weights.coordinates());
     let verdict = if is_zero_loss {
         Verdict::GlobalMinimum
-    } else if span_index.unstable > 0 || transverse_index.unstable > 0 || slope < -1e-10 {
+    } else if span_index.unstable > 0 || (across && transverse_index.unstable > 0) || slope < -1e-10 {
         Verdict::Saddle
-    } else if (span_index.neutral, transverse_index.neutral) == expected_neutral {
+    } else if span_index.neutral == expected_neutral.0 && (!across || transverse_index.neutral == expected_neutral.1) {
         Verdict::LocalMinimum
     } else {
         Verdict::Degenerate

@@ -64,8 +64,7 @@ impl Canonical {
     }
 }
 
-/// Distance of two states of the same problem up to relabelling: the least over relabellings found, by canonical forms
-/// and, where these differ in structure, by greedy matching of students and teachers.
+/// Distance of two states of the same problem up to relabelling: that of their canonical forms.
 pub fn distance(a: &Overlaps, b: &Overlaps, teacher: &Teacher, task: usize) -> f64 {
     Canonical::new(a, teacher, task).distance(&Canonical::new(b, teacher, task))
 }

@@ -151,18 +151,19 @@ impl Rkc {
     /// One step of s stages: the new state in scratch[1], its velocity in scratch[3].
     fn stages(&mut self, s: usize, h: f64, f: &mut impl FnMut(&[f64], &mut [f64])) {
         let c = Stages::get(s);
-        let n = self.y.len();
         let [older, old, fresh, velocity] = &mut self.scratch;
         older.copy_from_slice(&self.y);
-        for i in 0..n {
-            old[i] = self.y[i] + c.first * h * self.velocity[i];
+        for ((old, y), f) in old.iter_mut().zip(&self.y).zip(&self.velocity) {
+            *old = y + c.first * h * f;
         }
         for j in 2..=s {
             f(old, velocity);
             let (mu, nu) = (c.mu[j], c.nu[j]);
             let (kept, m, g) = (1.0 - mu - nu, c.mu_tilde[j] * h, c.gamma_tilde[j] * h);
-            for i in 0..n {
-                fresh[i] = kept * self.y[i] + mu * old[i] + nu * older[i] + m * velocity[i] + g * self.velocity[i];
+            let bases = self.y.iter().zip(&self.velocity);
+            let recent = old.iter().zip(older.iter()).zip(velocity.iter());
+            for ((fresh, (y, f)), ((old, older), velocity)) in fresh.iter_mut().zip(bases).zip(recent) {
+                *fresh = kept * y + mu * old + nu * older + m * velocity + g * f;
             }
             std::mem::swap(older, old);
             std::mem::swap(old, fresh);

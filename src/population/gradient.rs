@@ -7,7 +7,7 @@ use std::f64::consts::PI;
 
 use ndarray::{Array2, ArrayView2};
 
-use super::kernel::{dot, multiply, padded};
+use super::kernel::{LANES, dot, multiply, multiply_upper, padded};
 use crate::expectation::angles::{self, Level};
 use crate::model::{Teacher, Weights};
 
@@ -47,20 +47,23 @@ pub struct Field {
     level: Level,
     student_readouts: Vec<f64>,
     teacher_readouts: Vec<f64>,
-    teacher_norms: Vec<f64>,
+    /// b_m |v_m|.
+    teacher_strengths: Vec<f64>,
     inverse_teacher_norms: Vec<f64>,
     /// V as rows of length dp, and its transpose as r rows of length mp; empty when V = I.
     v: Vec<f64>,
     v_transposed: Vec<f64>,
     rank: usize,
     orthonormal: bool,
-    // Scratch: W padded, W^T padded, Q, R, angles of all pairs (students i < j first, then students x teachers), A, B.
+    // Scratch: W with room for one vector more, W^T with rows of length kp, Q (upper triangle), R, angles of all pairs
+    // (students i < j first, then students x teachers), sums of n_j a_j sin, A, B.
     w: Vec<f64>,
     w_transposed: Vec<f64>,
     q: Vec<f64>,
     r: Vec<f64>,
     norms: Vec<f64>,
     inverse_norms: Vec<f64>,
+    pulls: Vec<f64>,
     correlation: Vec<f64>,
     sine: Vec<f64>,
     supplement: Vec<f64>,
@@ -101,19 +104,20 @@ impl Field {
             dp,
             level,
             student_readouts: weights.readouts().row(task).to_vec(),
+            teacher_strengths: norms.iter().zip(teacher.readouts().row(task)).map(|(n, b)| n * b).collect(),
             teacher_readouts: teacher.readouts().row(task).to_vec(),
             inverse_teacher_norms: norms.iter().map(|n| 1.0 / n).collect(),
-            teacher_norms: norms,
             v,
             v_transposed,
             rank,
             orthonormal,
-            w: vec![0.0; k * dp],
+            w: vec![0.0; k * d + LANES],
             w_transposed: vec![0.0; d * kp],
             q: vec![0.0; k * kp],
             r: vec![0.0; k * mp],
             norms: vec![0.0; k],
             inverse_norms: vec![0.0; k],
+            pulls: vec![0.0; k],
             correlation: vec![0.0; pairs],
             sine: vec![0.0; pairs],
             supplement: vec![0.0; pairs],
@@ -179,44 +183,36 @@ impl Field {
     #[inline(always)]
     fn body(&mut self, factor: f64, w: &[f64], gradient: Option<&mut [f64]>) {
         let (k, m, d, kp, mp, dp) = (self.k, self.m, self.d, self.kp, self.mp, self.dp);
-        for i in 0..k {
-            let row = &w[i * d..(i + 1) * d];
-            self.w[i * dp..i * dp + d].copy_from_slice(row);
-            for (c, &x) in row.iter().enumerate() {
-                self.w_transposed[c * kp + i] = x;
+        self.w[..k * d].copy_from_slice(&w[..k * d]);
+        for (c, column) in self.w_transposed.chunks_exact_mut(kp).enumerate() {
+            for (slot, row) in column.iter_mut().zip(w.chunks_exact(d)) {
+                *slot = row[c];
             }
         }
-        self.q.fill(0.0);
-        multiply(k, d, kp, &self.w, dp, &self.w_transposed, kp, &mut self.q, kp);
-        if self.orthonormal {
-            for i in 0..k {
-                self.r[i * mp..i * mp + m].copy_from_slice(&self.w[i * dp..i * dp + m]);
-            }
-        } else {
+        multiply_upper(k, d, kp, &self.w, d, &self.w_transposed, kp, &mut self.q, kp);
+        if !self.orthonormal {
             self.r.fill(0.0);
-            multiply(k, self.rank, mp, &self.w, dp, &self.v_transposed, mp, &mut self.r, mp);
+            multiply(k, self.rank, mp, &self.w, d, &self.v_transposed, mp, &mut self.r, mp);
         }
-        for i in 0..k {
-            let norm = self.q[i * kp + i].sqrt();
-            self.norms[i] = norm;
-            self.inverse_norms[i] = if norm > 0.0 { 1.0 / norm } else { 0.0 };
+        for (i, (norm, inverse)) in self.norms.iter_mut().zip(&mut self.inverse_norms).enumerate() {
+            *norm = self.q[i * kp + i].sqrt();
+            *inverse = if *norm > 0.0 { 1.0 / *norm } else { 0.0 };
         }
         self.angles();
         self.fill_coefficients(factor);
         let Some(gradient) = gradient else { return };
         self.out.fill(0.0);
-        multiply(k, k, dp, &self.a, kp, &self.w, dp, &mut self.out, dp);
+        // Rows of W follow each other without padding: the lanes past D read the next row and are dropped below.
+        multiply(k, k, dp, &self.a, kp, &self.w, d, &mut self.out, dp);
         if self.orthonormal {
-            for i in 0..k {
-                for (out, b) in self.out[i * dp..i * dp + m].iter_mut().zip(&self.b[i * mp..i * mp + m]) {
-                    *out += b;
-                }
+            for (out, b) in self.out.chunks_exact_mut(dp).zip(self.b.chunks_exact(mp)) {
+                out[..m].iter_mut().zip(&b[..m]).for_each(|(out, b)| *out += b);
             }
         } else {
             multiply(k, m, dp, &self.b, mp, &self.v, dp, &mut self.out, dp);
         }
-        for i in 0..k {
-            gradient[i * d..(i + 1) * d].copy_from_slice(&self.out[i * dp..i * dp + d]);
+        for (gradient, out) in gradient.chunks_exact_mut(d).zip(self.out.chunks_exact(dp)) {
+            gradient.copy_from_slice(&out[..d]);
         }
     }
 
@@ -224,32 +220,33 @@ impl Field {
     #[inline(always)]
     fn angles(&mut self) {
         let (k, m, kp, mp) = (self.k, self.m, self.kp, self.mp);
-        let mut p = 0;
-        for i in 0..k {
+        let mut rest = &mut self.correlation[..];
+        for (i, row) in self.q.chunks_exact(kp).enumerate() {
             let inverse = self.inverse_norms[i];
-            let others = self.q[i * kp + i + 1..i * kp + k].iter().zip(&self.inverse_norms[i + 1..k]);
-            for (slot, (q, n)) in self.correlation[p..].iter_mut().zip(others) {
+            let (slots, after) = rest.split_at_mut(k - i - 1);
+            for ((slot, q), n) in slots.iter_mut().zip(&row[i + 1..k]).zip(&self.inverse_norms[i + 1..]) {
                 *slot = q * (inverse * n);
             }
-            p += k - i - 1;
+            rest = after;
         }
-        for i in 0..k {
-            let inverse = self.inverse_norms[i];
-            let others = self.r[i * mp..i * mp + m].iter().zip(&self.inverse_teacher_norms);
-            for (slot, (r, n)) in self.correlation[p..].iter_mut().zip(others) {
+        // With V = I the overlaps R are the first entries of each row of W.
+        let (overlaps, stride) = if self.orthonormal { (&self.w, self.d) } else { (&self.r, mp) };
+        for ((slots, row), inverse) in rest.chunks_exact_mut(m).zip(overlaps.chunks(stride)).zip(&self.inverse_norms) {
+            for ((slot, r), n) in slots.iter_mut().zip(&row[..m]).zip(&self.inverse_teacher_norms) {
                 *slot = r * (inverse * n);
             }
-            p += m;
         }
         angles::body(&self.correlation, &mut self.sine, &mut self.supplement);
-        for chunk in 0..self.correlation.len() / 8 {
-            let part: &[f64; 8] = self.correlation[chunk * 8..chunk * 8 + 8].try_into().expect("eight entries");
-            let mut near = false;
-            for x in part {
-                near |= x.abs() > 1.0 - NEAR;
+        let mut largest = [0.0f64; LANES];
+        for part in self.correlation.chunks_exact(LANES) {
+            for (largest, x) in largest.iter_mut().zip(part) {
+                let size = x.abs();
+                *largest = if size > *largest { size } else { *largest };
             }
-            if near {
-                self.refine(chunk * 8, k * (k - 1) / 2);
+        }
+        if largest.iter().any(|&x| x > 1.0 - NEAR) {
+            for start in (0..self.correlation.len()).step_by(LANES) {
+                self.refine(start, k * (k - 1) / 2);
             }
         }
     }
@@ -257,7 +254,7 @@ impl Field {
     /// Recomputes nearly parallel pairs among eight from the difference (or sum) of their unit vectors.
     #[inline(never)]
     fn refine(&mut self, start: usize, student_pairs: usize) {
-        let dp = self.dp;
+        let (d, dp) = (self.d, self.dp);
         for p in start..(start + 8).min(student_pairs + self.k * self.m) {
             let rho = self.correlation[p];
             if rho.abs() <= 1.0 - NEAR {
@@ -273,13 +270,13 @@ impl Field {
             if p < student_pairs {
                 let (i, j) = unpack(p, self.k);
                 let (x, y) = (self.inverse_norms[i], self.inverse_norms[j]);
-                (0..self.d).for_each(|c| add(self.w[i * dp + c] * x, self.w[j * dp + c] * y));
+                (0..d).for_each(|c| add(self.w[i * d + c] * x, self.w[j * d + c] * y));
             } else {
                 let (i, t) = ((p - student_pairs) / self.m, (p - student_pairs) % self.m);
                 let (x, y) = (self.inverse_norms[i], self.inverse_teacher_norms[t]);
-                for c in 0..self.d {
+                for c in 0..d {
                     let v = if self.orthonormal { f64::from(u8::from(c == t)) } else { self.v[t * dp + c] };
-                    add(self.w[i * dp + c] * x, v * y);
+                    add(self.w[i * d + c] * x, v * y);
                 }
             }
             // The part of the difference orthogonal to the first unit vector has length sin theta.
@@ -293,35 +290,37 @@ impl Field {
     fn fill_coefficients(&mut self, factor: f64) {
         let (k, m, kp, mp) = (self.k, self.m, self.kp, self.mp);
         let scale = factor / TAU;
+        self.pulls.fill(0.0);
+        let (mut sines, mut supplements) = (&self.sine[..], &self.supplement[..]);
         for i in 0..k {
+            let (sine, sine_rest) = sines.split_at(k - i - 1);
+            let (supplement, supplement_rest) = supplements.split_at(k - i - 1);
             let a = self.student_readouts[i];
-            self.a[i * kp + i] = factor * 0.5 * a * a;
-        }
-        let mut p = 0;
-        for i in 0..k {
-            let (ai, ni, inverse_i) = (self.student_readouts[i], self.norms[i], self.inverse_norms[i]);
-            let mut sum = 0.0;
-            for j in i + 1..k {
-                let product = scale * ai * self.student_readouts[j];
-                let sine = product * self.sine[p];
-                let angle = product * self.supplement[p];
-                sum += self.norms[j] * sine;
-                self.a[j * kp + j] += ni * self.inverse_norms[j] * sine;
-                self.a[i * kp + j] = angle;
-                self.a[j * kp + i] = angle;
-                p += 1;
+            // a_i n_i sin goes to every later unit; a_j n_j sin comes back from it.
+            let strength = a * self.norms[i];
+            for (pull, s) in self.pulls[i + 1..].iter_mut().zip(sine) {
+                *pull += strength * s;
             }
-            self.a[i * kp + i] += inverse_i * sum;
-        }
-        for i in 0..k {
-            let product = scale * self.student_readouts[i];
-            let pull = weighted_sum(&self.sine[p..p + m], &self.teacher_norms, &self.teacher_readouts);
-            self.a[i * kp + i] -= product * self.inverse_norms[i] * pull;
-            let angles = self.supplement[p..p + m].iter().zip(&self.teacher_readouts);
-            for (b, (supplement, readout)) in self.b[i * mp..i * mp + m].iter_mut().zip(angles) {
-                *b = -product * readout * supplement;
+            self.pulls[i] += triple_dot(sine, &self.norms[i + 1..], &self.student_readouts[i + 1..]);
+            let row = &mut self.a[i * kp + i + 1..i * kp + k];
+            for ((slot, angle), readout) in row.iter_mut().zip(supplement).zip(&self.student_readouts[i + 1..]) {
+                *slot = scale * a * readout * angle;
             }
-            p += m;
+            (sines, supplements) = (sine_rest, supplement_rest);
+        }
+        for i in 1..k {
+            for j in 0..i {
+                self.a[i * kp + j] = self.a[j * kp + i];
+            }
+        }
+        for (i, (sine, supplement)) in sines.chunks_exact(m).zip(supplements.chunks_exact(m)).take(k).enumerate() {
+            let (a, inverse) = (self.student_readouts[i], self.inverse_norms[i]);
+            let pull = self.pulls[i] - dot(sine, &self.teacher_strengths);
+            self.a[i * kp + i] = factor * 0.5 * a * a + scale * a * inverse * pull;
+            let row = &mut self.b[i * mp..i * mp + m];
+            for ((slot, angle), readout) in row.iter_mut().zip(supplement).zip(&self.teacher_readouts) {
+                *slot = -scale * a * readout * angle;
+            }
         }
         for i in 0..k {
             if self.norms[i] == 0.0 {
@@ -332,19 +331,16 @@ impl Field {
     }
 }
 
-/// sum_m s_m n_m b_m in interleaved partial sums.
+/// sum_j s_j n_j a_j in interleaved partial sums.
 #[inline(always)]
-fn weighted_sum(sine: &[f64], norms: &[f64], readouts: &[f64]) -> f64 {
-    let mut products = [0.0f64; 64];
-    let mut total = 0.0;
-    for ((sine, norms), readouts) in sine.chunks(64).zip(norms.chunks(64)).zip(readouts.chunks(64)) {
-        let n = sine.len();
-        for i in 0..n {
-            products[i] = norms[i] * readouts[i];
+fn triple_dot(sine: &[f64], norms: &[f64], readouts: &[f64]) -> f64 {
+    let mut sum = [0.0f64; LANES];
+    for ((sine, norms), readouts) in sine.chunks(LANES).zip(norms.chunks(LANES)).zip(readouts.chunks(LANES)) {
+        for (((sum, s), n), a) in sum.iter_mut().zip(sine).zip(norms).zip(readouts) {
+            *sum += s * (n * a);
         }
-        total += dot(sine, &products[..n]);
     }
-    total
+    ((sum[0] + sum[4]) + (sum[2] + sum[6])) + ((sum[1] + sum[5]) + (sum[3] + sum[7]))
 }
 
 /// Students (i, j) of the p-th pair i < j.

@@ -9,25 +9,32 @@ pub fn padded(n: usize) -> usize {
 }
 
 /// C += A B for A (m x k, row stride `lda`), B (k x n, row stride `ldb`), C (m x n, row stride `ldc`); n a multiple of
-/// [`LANES`]. Sums run over k in order, so the result does not depend on the instruction set.
+/// [`LANES`], and B readable for n entries from each row's start. Sums run over k in order, so the result does not depend
+/// on the instruction set.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)] // the BLAS calling convention
+// Loops are written out: a closure would not inherit the caller's instruction set.
 pub fn multiply(m: usize, k: usize, n: usize, a: &[f64], lda: usize, b: &[f64], ldb: usize, c: &mut [f64], ldc: usize) {
     let mut i = 0;
-    while i + 4 <= m {
-        tile::<4>(i, k, n, a, lda, b, ldb, c, ldc);
-        i += 4;
-    }
     while i < m {
-        tile::<1>(i, k, n, a, lda, b, ldb, c, ldc);
-        i += 1;
+        let mut j = 0;
+        while j < n {
+            if i + 4 <= m {
+                tile::<4>(i, j, k, a, lda, b, ldb, c, ldc, true);
+            } else {
+                tile::<1>(i, j, k, a, lda, b, ldb, c, ldc, true);
+            }
+            j += LANES;
+        }
+        i += if i + 4 <= m { 4 } else { 1 };
     }
 }
 
+/// C = A B as [`multiply`] for a symmetric product: only the tiles that reach the diagonal or lie above it are written.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
-fn tile<const ROWS: usize>(
-    i: usize,
+pub fn multiply_upper(
+    m: usize,
     k: usize,
     n: usize,
     a: &[f64],
@@ -37,25 +44,51 @@ fn tile<const ROWS: usize>(
     c: &mut [f64],
     ldc: usize,
 ) {
-    let mut j = 0;
-    while j < n {
-        let mut sum = [[0.0f64; LANES]; ROWS];
-        for l in 0..k {
-            let row: &[f64; LANES] = b[l * ldb + j..l * ldb + j + LANES].try_into().expect("eight entries");
-            for (r, sum) in sum.iter_mut().enumerate() {
-                let factor = a[(i + r) * lda + l];
-                for t in 0..LANES {
-                    sum[t] += factor * row[t];
-                }
+    let mut i = 0;
+    while i < m {
+        let mut j = i / LANES * LANES;
+        while j < n {
+            if i + 4 <= m {
+                tile::<4>(i, j, k, a, lda, b, ldb, c, ldc, false);
+            } else {
+                tile::<1>(i, j, k, a, lda, b, ldb, c, ldc, false);
             }
+            j += LANES;
         }
-        for (r, sum) in sum.iter().enumerate() {
-            let out = &mut c[(i + r) * ldc + j..(i + r) * ldc + j + LANES];
+        i += if i + 4 <= m { 4 } else { 1 };
+    }
+}
+
+/// One tile of ROWS x LANES entries of the product, added to C or written over it.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+fn tile<const ROWS: usize>(
+    i: usize,
+    j: usize,
+    k: usize,
+    a: &[f64],
+    lda: usize,
+    b: &[f64],
+    ldb: usize,
+    c: &mut [f64],
+    ldc: usize,
+    add: bool,
+) {
+    let mut sum = [[0.0f64; LANES]; ROWS];
+    for l in 0..k {
+        let row: &[f64; LANES] = b[l * ldb + j..][..LANES].try_into().expect("eight entries");
+        for r in 0..ROWS {
+            let factor = a[(i + r) * lda + l];
             for t in 0..LANES {
-                out[t] += sum[t];
+                sum[r][t] += factor * row[t];
             }
         }
-        j += LANES;
+    }
+    for r in 0..ROWS {
+        let out: &mut [f64; LANES] = (&mut c[(i + r) * ldc + j..][..LANES]).try_into().expect("eight entries");
+        for t in 0..LANES {
+            out[t] = if add { out[t] + sum[r][t] } else { sum[r][t] };
+        }
     }
 }
 

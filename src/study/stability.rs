@@ -70,12 +70,12 @@ pub fn stability(spec: &StabilitySpec) -> Result<Report> {
             let network = read_network(spec)?;
             let teacher = network.teacher;
             (dimension, assumed) = (network.dimension, network.assumed);
-            let given = Point::new(&network.weights, &teacher, 0)?;
+            let given = Point::in_dimension(&network.weights, &teacher, 0, Some(dimension))?;
             report.results.insert("gradient_as_given".into(), given.residual.into());
             let mut found = vec![("as given".into(), given)];
             match relax(&network.weights, &teacher, 0) {
                 Ok((weights, _)) => {
-                    let near = Point::new(&weights, &teacher, 0)?;
+                    let near = Point::in_dimension(&weights, &teacher, 0, Some(dimension))?;
                     let distance = distance(&network.weights, &weights);
                     report.results.insert("distance".into(), distance.into());
                     report.notes.push(format!(

@@ -1,6 +1,7 @@
 //! Every claim of the crate that can be checked in seconds. One file per claim.
 
 mod identities;
+mod labels;
 #[cfg(feature = "cli")]
 mod program;
 mod reference;

@@ -36,7 +36,7 @@ fn global_minimum_at_any_dimension() {
     for k in [5, 7, 10, 33] {
         let teacher = Teacher::orthonormal(k).unwrap();
         let weights = Weights::new(Array2::eye(k), None, &teacher).unwrap();
-        let (spectrum, verdict) = analyse(&weights, &teacher, 0, 0.0).unwrap();
+        let (spectrum, verdict) = analyse(&weights, &teacher, 0, 0.0, None).unwrap();
         assert_eq!(verdict, Verdict::GlobalMinimum);
         for d in [k, k + 3, 1_000_000] {
             let found = spectrum.in_dimension(d);
