@@ -113,8 +113,8 @@ mod backend {
 #[cfg(feature = "openblas")]
 mod backend {
     use super::*;
-    use ndarray::ArrayViewMut1;
-    use ndarray_linalg::{CholeskyFactorized, EigValsh, Eigh, FactorizeCInto, OwnedRepr, SolveC, UPLO};
+    use ndarray::{ArrayViewMut1, OwnedRepr};
+    use ndarray_linalg::{CholeskyFactorized, EigValsh, Eigh, FactorizeCInto, SolveC, UPLO};
 
     pub type Factor = CholeskyFactorized<OwnedRepr<f64>>;
 
@@ -163,6 +163,19 @@ mod tests {
             let only = eigvalsh(a.view()).unwrap();
             assert!((&only - &values).iter().all(|x| x.abs() < 1e-13 * n as f64), "n = {n}");
             assert!(values.windows(2).into_iter().all(|w| w[0] <= w[1]), "n = {n}: not ascending");
+        }
+    }
+
+    /// The backends agree: LAPACK's eigenvalues against faer's.
+    #[cfg(feature = "openblas")]
+    #[test]
+    fn backends_agree() {
+        for n in [3, 17, 289] {
+            let a = random_symmetric(n);
+            let lapack = eigvalsh(a.view()).unwrap();
+            let faer = faer::Mat::from_fn(n, n, |i, j| a[[i, j]]).self_adjoint_eigenvalues(faer::Side::Lower).unwrap();
+            let worst = lapack.iter().zip(&faer).map(|(x, y)| (x - y).abs()).fold(0.0, f64::max);
+            assert!(worst < 1e-11, "n = {n}: {worst:e}");
         }
     }
 

@@ -55,14 +55,19 @@ pub struct Field {
     v_transposed: Vec<f64>,
     rank: usize,
     orthonormal: bool,
-    // Scratch: W with room for one vector more, W^T with rows of length kp, Q (upper triangle), R, angles of all pairs
-    // (students i < j first, then students x teachers), sums of n_j a_j sin, A, B.
+    /// Pairs of students i < j, and the room for them among the angles.
+    pairs: Vec<(u32, u32)>,
+    student_pairs: usize,
+    // Scratch: W with room to read a row of length mp anywhere, W^T with rows of length kp, Q (upper triangle), R, angles
+    // (students i < j packed, then students x teachers in rows of length mp), a_i n_i, sums of a_j n_j sin, A, B. Padding of the
+    // teachers' rows has strength and readout 0.
     w: Vec<f64>,
     w_transposed: Vec<f64>,
     q: Vec<f64>,
     r: Vec<f64>,
     norms: Vec<f64>,
     inverse_norms: Vec<f64>,
+    strengths: Vec<f64>,
     pulls: Vec<f64>,
     correlation: Vec<f64>,
     sine: Vec<f64>,
@@ -94,7 +99,8 @@ impl Field {
             }
         }
         let norms: Vec<f64> = teacher.gram().diag().iter().map(|t| t.sqrt()).collect();
-        let pairs = padded(k * (k - 1) / 2 + k * m);
+        let student_pairs = padded(k * (k - 1) / 2);
+        let angles = student_pairs + k * mp;
         Field {
             k,
             m,
@@ -104,23 +110,26 @@ impl Field {
             dp,
             level,
             student_readouts: weights.readouts().row(task).to_vec(),
-            teacher_strengths: norms.iter().zip(teacher.readouts().row(task)).map(|(n, b)| n * b).collect(),
-            teacher_readouts: teacher.readouts().row(task).to_vec(),
-            inverse_teacher_norms: norms.iter().map(|n| 1.0 / n).collect(),
+            teacher_strengths: lanes(norms.iter().zip(teacher.readouts().row(task)).map(|(n, b)| n * b).collect()),
+            teacher_readouts: lanes(teacher.readouts().row(task).to_vec()),
+            inverse_teacher_norms: lanes(norms.iter().map(|n| 1.0 / n).collect()),
+            pairs: (0..k as u32).flat_map(|i| (i + 1..k as u32).map(move |j| (i, j))).collect(),
+            student_pairs,
             v,
             v_transposed,
             rank,
             orthonormal,
-            w: vec![0.0; k * d + LANES],
+            w: vec![0.0; k * d + mp.max(LANES)],
             w_transposed: vec![0.0; d * kp],
             q: vec![0.0; k * kp],
             r: vec![0.0; k * mp],
             norms: vec![0.0; k],
             inverse_norms: vec![0.0; k],
+            strengths: vec![0.0; k],
             pulls: vec![0.0; k],
-            correlation: vec![0.0; pairs],
-            sine: vec![0.0; pairs],
-            supplement: vec![0.0; pairs],
+            correlation: vec![0.0; angles],
+            sine: vec![0.0; angles],
+            supplement: vec![0.0; angles],
             a: vec![0.0; k * kp],
             b: vec![0.0; k * mp],
             out: vec![0.0; k * dp],
@@ -219,44 +228,35 @@ impl Field {
     /// Sine and supplement of every pair: all at once from the correlations, nearly parallel pairs again from vectors.
     #[inline(always)]
     fn angles(&mut self) {
-        let (k, m, kp, mp) = (self.k, self.m, self.kp, self.mp);
-        let mut rest = &mut self.correlation[..];
-        for (i, row) in self.q.chunks_exact(kp).enumerate() {
-            let inverse = self.inverse_norms[i];
-            let (slots, after) = rest.split_at_mut(k - i - 1);
-            for ((slot, q), n) in slots.iter_mut().zip(&row[i + 1..k]).zip(&self.inverse_norms[i + 1..]) {
-                *slot = q * (inverse * n);
-            }
-            rest = after;
+        let (kp, mp) = (self.kp, self.mp);
+        for (slot, &(i, j)) in self.correlation.iter_mut().zip(&self.pairs) {
+            let (i, j) = (i as usize, j as usize);
+            *slot = self.q[i * kp + j] * (self.inverse_norms[i] * self.inverse_norms[j]);
         }
-        // With V = I the overlaps R are the first entries of each row of W.
+        // With V = I the overlaps R are the first entries of each row of W; what is read past them meets zeros.
         let (overlaps, stride) = if self.orthonormal { (&self.w, self.d) } else { (&self.r, mp) };
-        for ((slots, row), inverse) in rest.chunks_exact_mut(m).zip(overlaps.chunks(stride)).zip(&self.inverse_norms) {
-            for ((slot, r), n) in slots.iter_mut().zip(&row[..m]).zip(&self.inverse_teacher_norms) {
-                *slot = r * (inverse * n);
-            }
+        let (_, teachers) = self.correlation.split_at_mut(self.student_pairs);
+        for (i, slots) in teachers.chunks_exact_mut(mp).enumerate() {
+            let inverse = self.inverse_norms[i];
+            scale_row(slots, &overlaps[i * stride..i * stride + mp], &self.inverse_teacher_norms, inverse);
         }
         angles::body(&self.correlation, &mut self.sine, &mut self.supplement);
-        let mut largest = [0.0f64; LANES];
-        for part in self.correlation.chunks_exact(LANES) {
-            for (largest, x) in largest.iter_mut().zip(part) {
-                let size = x.abs();
-                *largest = if size > *largest { size } else { *largest };
-            }
-        }
-        if largest.iter().any(|&x| x > 1.0 - NEAR) {
-            for start in (0..self.correlation.len()).step_by(LANES) {
-                self.refine(start, k * (k - 1) / 2);
-            }
+        if nearest(&self.correlation) > 1.0 - NEAR {
+            self.refine();
         }
     }
 
-    /// Recomputes nearly parallel pairs among eight from the difference (or sum) of their unit vectors.
+    /// Recomputes nearly parallel pairs from the difference (or sum) of their unit vectors.
     #[inline(never)]
-    fn refine(&mut self, start: usize, student_pairs: usize) {
+    fn refine(&mut self) {
         let (d, dp) = (self.d, self.dp);
-        for p in start..(start + 8).min(student_pairs + self.k * self.m) {
+        for p in 0..self.correlation.len() {
             let rho = self.correlation[p];
+            let (student, teacher) = match p.checked_sub(self.student_pairs) {
+                None if p < self.pairs.len() => ((self.pairs[p].0 as usize, self.pairs[p].1 as usize), None),
+                Some(q) if q % self.mp < self.m => ((q / self.mp, 0), Some(q % self.mp)),
+                _ => continue,
+            };
             if rho.abs() <= 1.0 - NEAR {
                 continue;
             }
@@ -267,16 +267,19 @@ impl Field {
                 squared += difference * difference;
                 along += difference * x;
             };
-            if p < student_pairs {
-                let (i, j) = unpack(p, self.k);
-                let (x, y) = (self.inverse_norms[i], self.inverse_norms[j]);
-                (0..d).for_each(|c| add(self.w[i * d + c] * x, self.w[j * d + c] * y));
-            } else {
-                let (i, t) = ((p - student_pairs) / self.m, (p - student_pairs) % self.m);
-                let (x, y) = (self.inverse_norms[i], self.inverse_teacher_norms[t]);
-                for c in 0..d {
-                    let v = if self.orthonormal { f64::from(u8::from(c == t)) } else { self.v[t * dp + c] };
-                    add(self.w[i * d + c] * x, v * y);
+            let i = student.0;
+            let x = self.inverse_norms[i];
+            match teacher {
+                None => {
+                    let (j, y) = (student.1, self.inverse_norms[student.1]);
+                    (0..d).for_each(|c| add(self.w[i * d + c] * x, self.w[j * d + c] * y));
+                }
+                Some(t) => {
+                    let y = self.inverse_teacher_norms[t];
+                    for c in 0..d {
+                        let v = if self.orthonormal { f64::from(u8::from(c == t)) } else { self.v[t * dp + c] };
+                        add(self.w[i * d + c] * x, v * y);
+                    }
                 }
             }
             // The part of the difference orthogonal to the first unit vector has length sin theta.
@@ -288,39 +291,27 @@ impl Field {
 
     #[inline(always)]
     fn fill_coefficients(&mut self, factor: f64) {
-        let (k, m, kp, mp) = (self.k, self.m, self.kp, self.mp);
+        let (k, kp, mp) = (self.k, self.kp, self.mp);
         let scale = factor / TAU;
+        for ((strength, a), n) in self.strengths.iter_mut().zip(&self.student_readouts).zip(&self.norms) {
+            *strength = a * n;
+        }
         self.pulls.fill(0.0);
-        let (mut sines, mut supplements) = (&self.sine[..], &self.supplement[..]);
-        for i in 0..k {
-            let (sine, sine_rest) = sines.split_at(k - i - 1);
-            let (supplement, supplement_rest) = supplements.split_at(k - i - 1);
-            let a = self.student_readouts[i];
-            // a_i n_i sin goes to every later unit; a_j n_j sin comes back from it.
-            let strength = a * self.norms[i];
-            for (pull, s) in self.pulls[i + 1..].iter_mut().zip(sine) {
-                *pull += strength * s;
-            }
-            self.pulls[i] += triple_dot(sine, &self.norms[i + 1..], &self.student_readouts[i + 1..]);
-            let row = &mut self.a[i * kp + i + 1..i * kp + k];
-            for ((slot, angle), readout) in row.iter_mut().zip(supplement).zip(&self.student_readouts[i + 1..]) {
-                *slot = scale * a * readout * angle;
-            }
-            (sines, supplements) = (sine_rest, supplement_rest);
+        for (&(i, j), (sine, supplement)) in self.pairs.iter().zip(self.sine.iter().zip(&self.supplement)) {
+            let (i, j) = (i as usize, j as usize);
+            // a_j n_j sin pulls unit i, a_i n_i sin pulls unit j.
+            self.pulls[i] += self.strengths[j] * sine;
+            self.pulls[j] += self.strengths[i] * sine;
+            let angle = scale * self.student_readouts[i] * self.student_readouts[j] * supplement;
+            self.a[i * kp + j] = angle;
+            self.a[j * kp + i] = angle;
         }
-        for i in 1..k {
-            for j in 0..i {
-                self.a[i * kp + j] = self.a[j * kp + i];
-            }
-        }
-        for (i, (sine, supplement)) in sines.chunks_exact(m).zip(supplements.chunks_exact(m)).take(k).enumerate() {
+        let (sines, supplements) = (&self.sine[self.student_pairs..], &self.supplement[self.student_pairs..]);
+        for (i, (sine, supplement)) in sines.chunks_exact(mp).zip(supplements.chunks_exact(mp)).enumerate() {
             let (a, inverse) = (self.student_readouts[i], self.inverse_norms[i]);
             let pull = self.pulls[i] - dot(sine, &self.teacher_strengths);
             self.a[i * kp + i] = factor * 0.5 * a * a + scale * a * inverse * pull;
-            let row = &mut self.b[i * mp..i * mp + m];
-            for ((slot, angle), readout) in row.iter_mut().zip(supplement).zip(&self.teacher_readouts) {
-                *slot = -scale * a * readout * angle;
-            }
+            scale_row(&mut self.b[i * mp..(i + 1) * mp], supplement, &self.teacher_readouts, -scale * a);
         }
         for i in 0..k {
             if self.norms[i] == 0.0 {
@@ -331,26 +322,31 @@ impl Field {
     }
 }
 
-/// sum_j s_j n_j a_j in interleaved partial sums.
-#[inline(always)]
-fn triple_dot(sine: &[f64], norms: &[f64], readouts: &[f64]) -> f64 {
-    let mut sum = [0.0f64; LANES];
-    for ((sine, norms), readouts) in sine.chunks(LANES).zip(norms.chunks(LANES)).zip(readouts.chunks(LANES)) {
-        for (((sum, s), n), a) in sum.iter_mut().zip(sine).zip(norms).zip(readouts) {
-            *sum += s * (n * a);
-        }
-    }
-    ((sum[0] + sum[4]) + (sum[2] + sum[6])) + ((sum[1] + sum[5]) + (sum[3] + sum[7]))
+/// The values with zeros up to a multiple of [`LANES`].
+fn lanes(mut values: Vec<f64>) -> Vec<f64> {
+    values.resize(padded(values.len()), 0.0);
+    values
 }
 
-/// Students (i, j) of the p-th pair i < j.
-fn unpack(mut p: usize, k: usize) -> (usize, usize) {
-    for i in 0..k {
-        let row = k - i - 1;
-        if p < row {
-            return (i, i + 1 + p);
+/// out_j = x_j y_j f, all of one length, a multiple of [`LANES`].
+#[inline(always)]
+fn scale_row(out: &mut [f64], x: &[f64], y: &[f64], f: f64) {
+    for ((out, x), y) in out.chunks_exact_mut(LANES).zip(x.chunks_exact(LANES)).zip(y.chunks_exact(LANES)) {
+        for t in 0..LANES {
+            out[t] = x[t] * (y[t] * f);
         }
-        p -= row;
     }
-    (0, 0)
+}
+
+/// Largest |x|, for a length that is a multiple of [`LANES`].
+#[inline(always)]
+fn nearest(x: &[f64]) -> f64 {
+    let mut largest = [0.0f64; LANES];
+    for part in x.chunks_exact(LANES) {
+        for t in 0..LANES {
+            let size = part[t].abs();
+            largest[t] = if size > largest[t] { size } else { largest[t] };
+        }
+    }
+    largest.iter().fold(0.0, |m, x| if *x > m { *x } else { m })
 }

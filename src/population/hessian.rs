@@ -9,6 +9,7 @@ use ndarray::{Array2, ArrayView1};
 
 use super::gradient::coefficients;
 use crate::error::Result;
+use crate::expectation::angles::Level;
 use crate::model::{Teacher, Weights};
 use crate::numerics::memory;
 
@@ -45,61 +46,111 @@ pub fn hessian(weights: &Weights, teacher: &Teacher, task: usize) -> Result<Hess
     let coefficients = coefficients(weights, teacher, task);
     let transverse = Array2::from_shape_fn((units.len(), units.len()), |(i, j)| coefficients.a[[units[i], units[j]]]);
     let a = weights.readouts().row(task);
-    let unit_vectors: Vec<Vec<f64>> =
+    // Students first, then teachers, as unit vectors with their strengths: a_i |w_i| and - b_m |v_m|.
+    let mut directions: Vec<Vec<f64>> =
         units.iter().map(|&i| rows.row(i).iter().map(|x| x / norms[i]).collect()).collect();
-    let mut span = Array2::<f64>::zeros((n, n));
-    let flat = span.as_slice_mut().expect("a fresh array is contiguous");
-    let mut add = |i: usize, j: usize, scale: f64, x: &[f64], y: &[f64]| {
-        for (mu, &x) in x.iter().enumerate() {
-            let row = &mut flat[(i * d + mu) * n + j * d..(i * d + mu) * n + (j + 1) * d];
-            let factor = scale * x;
-            row.iter_mut().zip(y).for_each(|(h, &y)| *h += factor * y);
-        }
+    let mut strengths: Vec<f64> = units.iter().map(|&i| a[i] * norms[i]).collect();
+    for (v, &b) in teacher.vectors().outer_iter().zip(teacher.readouts().row(task)) {
+        let norm = v.dot(&v).sqrt();
+        directions.push(padded(v, norm, d));
+        strengths.push(-b * norm);
+    }
+    let parts = Parts {
+        students: units.len(),
+        d,
+        directions,
+        strengths,
+        readouts: units.iter().map(|&i| a[i]).collect(),
+        norms: units.iter().map(|&i| norms[i]).collect(),
+        transverse: transverse.iter().copied().collect(),
     };
-    let mut identity: Vec<(usize, usize, f64)> = Vec::new();
-    for (s, &i) in units.iter().enumerate() {
-        identity.push((s, s, coefficients.a[[i, i]]));
-        let own = &unit_vectors[s];
-        let mut along = 0.0;
-        let mut curve = |other: &[f64], weight: f64, add: &mut dyn FnMut(usize, usize, f64, &[f64], &[f64])| {
-            let pair = Chords::new(own, other);
-            let sine = pair.sine();
-            if sine > 0.0 {
-                along += weight * sine;
-                let across = pair.across(own);
-                add(s, s, weight / sine, &across, &across);
-            }
-        };
-        for (o, &j) in units.iter().enumerate() {
-            if o != s {
-                curve(&unit_vectors[o], a[i] * a[j] * norms[j] / (TAU * norms[i]), &mut add);
-            }
-        }
-        for (v, &b) in teacher.vectors().outer_iter().zip(teacher.readouts().row(task)) {
-            let norm = v.dot(&v).sqrt();
-            let other = padded(v, norm, d);
-            curve(&other, -a[i] * b * norm / (TAU * norms[i]), &mut add);
-        }
-        add(s, s, -along, own, own);
-        for (o, &j) in units.iter().enumerate() {
-            if o == s {
-                continue;
-            }
-            let pair = Chords::new(own, &unit_vectors[o]);
-            let scale = a[i] * a[j] / TAU;
-            identity.push((s, o, coefficients.a[[i, j]]));
-            if pair.minus > 0.0 && pair.plus > 0.0 {
-                add(s, o, scale * pair.minus / (2.0 * pair.plus), &pair.sum, &pair.sum);
-                add(s, o, -scale * pair.plus / (2.0 * pair.minus), &pair.difference, &pair.difference);
-            }
-        }
-    }
-    for (i, j, value) in identity {
-        for mu in 0..d {
-            flat[(i * d + mu) * n + j * d + mu] += value;
-        }
-    }
+    let mut span = Array2::<f64>::zeros((n, n));
+    parts.fill(span.as_slice_mut().expect("a fresh array is contiguous"));
     Ok(Hessian { span, transverse, units })
+}
+
+/// What the span block is made of: units with norm, in flat arrays.
+struct Parts {
+    students: usize,
+    d: usize,
+    directions: Vec<Vec<f64>>,
+    strengths: Vec<f64>,
+    readouts: Vec<f64>,
+    norms: Vec<f64>,
+    transverse: Vec<f64>,
+}
+
+impl Parts {
+    /// Fills the n x n matrix at the processor's best instruction set (the same bits at each).
+    fn fill(&self, flat: &mut [f64]) {
+        match Level::best() {
+            Level::Baseline => self.body(flat),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: a level above the baseline is only made by `Level::available` after detection of its features.
+            Level::Avx2 | Level::Avx512 => unsafe { self.body_avx2(flat) },
+            #[cfg(not(target_arch = "x86_64"))]
+            _ => self.body(flat),
+        }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2")]
+    unsafe fn body_avx2(&self, flat: &mut [f64]) {
+        self.body(flat);
+    }
+
+    #[inline(always)]
+    fn body(&self, flat: &mut [f64]) {
+        let (k, d) = (self.students, self.d);
+        let n = k * d;
+        for i in 0..k {
+            let own = &self.directions[i];
+            let mut along = 0.0;
+            for (o, other) in self.directions.iter().enumerate() {
+                if o == i {
+                    continue;
+                }
+                let pair = Chords::new(own, other);
+                let sine = pair.sine();
+                if sine > 0.0 {
+                    // (uu^T - w^w^T) sin theta for the part u of the other unit vector orthogonal to this one.
+                    let weight = self.readouts[i] * self.strengths[o] / (TAU * self.norms[i]);
+                    along += weight * sine;
+                    let across = pair.across(own);
+                    rank_one(flat, n, (i * d, i * d), weight / sine, &across, &across);
+                }
+                if o < i && pair.minus > 0.0 && pair.plus > 0.0 {
+                    let scale = self.readouts[i] * self.readouts[o] / (2.0 * TAU);
+                    let corner = (i * d, o * d);
+                    rank_one(flat, n, corner, scale * pair.minus / pair.plus, &pair.sum, &pair.sum);
+                    rank_one(flat, n, corner, -scale * pair.plus / pair.minus, &pair.difference, &pair.difference);
+                }
+            }
+            rank_one(flat, n, (i * d, i * d), -along, own, own);
+            for j in 0..=i {
+                for mu in 0..d {
+                    flat[(i * d + mu) * n + j * d + mu] += self.transverse[i * k + j];
+                }
+            }
+        }
+        for row in 0..n {
+            for column in row + 1..n {
+                flat[row * n + column] = flat[column * n + row];
+            }
+        }
+    }
+}
+
+/// Adds scale x y^T to the block with this corner of an n x n matrix.
+#[inline(always)]
+fn rank_one(flat: &mut [f64], n: usize, corner: (usize, usize), scale: f64, x: &[f64], y: &[f64]) {
+    for (mu, x) in x.iter().enumerate() {
+        let start = (corner.0 + mu) * n + corner.1;
+        let factor = scale * x;
+        for (slot, y) in flat[start..start + y.len()].iter_mut().zip(y) {
+            *slot += factor * y;
+        }
+    }
 }
 
 fn padded(v: ArrayView1<f64>, norm: f64, d: usize) -> Vec<f64> {

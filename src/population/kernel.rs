@@ -74,13 +74,18 @@ fn tile<const ROWS: usize>(
     ldc: usize,
     add: bool,
 ) {
+    assert!(k > 0 && (i + ROWS - 1) * lda + k <= a.len() && (k - 1) * ldb + j + LANES <= b.len());
     let mut sum = [[0.0f64; LANES]; ROWS];
     for l in 0..k {
-        let row: &[f64; LANES] = b[l * ldb + j..][..LANES].try_into().expect("eight entries");
-        for r in 0..ROWS {
-            let factor = a[(i + r) * lda + l];
-            for t in 0..LANES {
-                sum[r][t] += factor * row[t];
+        // SAFETY: the largest index read is (i + ROWS - 1) lda + k - 1 in a and (k - 1) ldb + j + LANES - 1 in b, both
+        // inside by the assertion above. Checked indexing here costs a third of the gradient's instructions.
+        unsafe {
+            let row = &*b.as_ptr().add(l * ldb + j).cast::<[f64; LANES]>();
+            for r in 0..ROWS {
+                let factor = *a.get_unchecked((i + r) * lda + l);
+                for t in 0..LANES {
+                    sum[r][t] += factor * row[t];
+                }
             }
         }
     }
