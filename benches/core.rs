@@ -1,7 +1,8 @@
 //! Times of the building blocks: `cargo bench`. Compare with the peers by `benches/peers/compare.py`.
 
-use committee::expectation::angles::{self, Level};
+use committee::expectation::angles;
 use committee::model::{InitialLaw, Teacher};
+use committee::numerics::level::Level;
 use committee::numerics::linalg;
 use committee::population::{Field, hessian, risk, risk_exact};
 use criterion::{Criterion, criterion_group, criterion_main};

@@ -49,7 +49,7 @@ pub struct Arguments {
     /// Recorded times, spaced logarithmically [default: 200]
     #[arg(long, value_name = "N")]
     points: Option<usize>,
-    /// Error per step [default: 1e-8]
+    /// Error per step [default: 1e-10]
     #[arg(long, value_name = "TOL")]
     tolerance: Option<f64>,
     /// dop853 (reference) or rkc (stabilised, for long times) [default: dop853]

@@ -109,11 +109,11 @@ pub fn read_spec<S: DeserializeOwned>(path: &Path) -> Result<S> {
 pub fn print(text: &str) {
     let mut out = std::io::stdout().lock();
     let result = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    if let Err(error) = result {
-        if error.kind() != ErrorKind::BrokenPipe {
-            say(&format!("error: cannot write to stdout: {error}"));
-            std::process::exit(1);
-        }
+    if let Err(error) = result
+        && error.kind() != ErrorKind::BrokenPipe
+    {
+        say(&format!("error: cannot write to stdout: {error}"));
+        std::process::exit(1);
     }
 }
 

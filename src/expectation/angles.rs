@@ -5,41 +5,7 @@
 
 use std::f64::consts::{FRAC_PI_4, PI};
 
-/// Instruction sets the body is compiled for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
-    /// What the build targets (SSE2 on x86-64).
-    Baseline,
-    Avx2,
-    Avx512,
-}
-
-impl Level {
-    /// Levels this processor has, lowest first.
-    pub fn available() -> Vec<Level> {
-        let mut levels = vec![Level::Baseline];
-        #[cfg(target_arch = "x86_64")]
-        {
-            if is_x86_feature_detected!("avx2") {
-                levels.push(Level::Avx2);
-            }
-            if is_x86_feature_detected!("avx512f")
-                && is_x86_feature_detected!("avx512dq")
-                && is_x86_feature_detected!("avx512vl")
-            {
-                levels.push(Level::Avx512);
-            }
-        }
-        levels
-    }
-
-    /// The highest level this processor has.
-    pub fn best() -> Level {
-        use std::sync::OnceLock;
-        static BEST: OnceLock<Level> = OnceLock::new();
-        *BEST.get_or_init(|| *Self::available().last().unwrap_or(&Level::Baseline))
-    }
-}
+use crate::numerics::level::Level;
 
 /// For each correlation in [-1, 1]: sin theta and pi - theta with theta = arccos. All slices have equal length.
 ///

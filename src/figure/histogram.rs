@@ -19,7 +19,7 @@ const BINS: usize = 110;
 /// Losses that all lie this close are one value.
 const ALIKE: f64 = 1e-9;
 /// Families with a label.
-const LABELLED: usize = 14;
+const LABELLED: usize = 16;
 /// Ratio of the highest to the lowest bar from which on counts go on a logarithmic axis.
 const LOG_FROM: usize = 30;
 /// Space for one upright label.

@@ -127,7 +127,7 @@ fn matched_name(blocks: &[Block]) -> String {
 /// Student cells that stand one-to-one to teacher cells of the same size; single units by largest overlap.
 fn matched_blocks(overlaps: &Overlaps, canonical: &Canonical) -> Vec<Block> {
     let r = overlaps.r();
-    let mut candidates: Vec<(f64, usize, usize, Vec<(usize, usize)>)> = Vec::new();
+    let mut candidates = Vec::new();
     for (s, students) in canonical.student_cells.iter().enumerate() {
         if students.iter().any(|&i| overlaps.q()[[i, i]] == 0.0) {
             continue;

@@ -1,6 +1,7 @@
 //! What is true without neural networks, and the only doors to linear algebra, integrators, optimisers and statistics.
 
 pub mod integrate;
+pub mod level;
 pub mod linalg;
 pub mod memory;
 pub mod optimise;

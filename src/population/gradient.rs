@@ -8,8 +8,9 @@ use std::f64::consts::PI;
 use ndarray::{Array2, ArrayView2};
 
 use super::kernel::{LANES, dot, multiply, multiply_upper, padded};
-use crate::expectation::angles::{self, Level};
+use crate::expectation::angles;
 use crate::model::{Teacher, Weights};
+use crate::numerics::level::Level;
 
 const TAU: f64 = 2.0 * PI;
 
@@ -59,7 +60,7 @@ pub struct Field {
     pairs: Vec<(u32, u32)>,
     student_pairs: usize,
     // Scratch: W with room to read a row of length mp anywhere, W^T with rows of length kp, Q (upper triangle), R, angles
-    // (students i < j packed, then students x teachers in rows of length mp), a_i n_i, sums of a_j n_j sin, A, B. Padding of the
+    // (students i < j, then students x teachers row by row), a_i n_i, sums of a_j n_j sin, A, B. Padding of the
     // teachers' rows has strength and readout 0.
     w: Vec<f64>,
     w_transposed: Vec<f64>,
@@ -100,7 +101,7 @@ impl Field {
         }
         let norms: Vec<f64> = teacher.gram().diag().iter().map(|t| t.sqrt()).collect();
         let student_pairs = padded(k * (k - 1) / 2);
-        let angles = student_pairs + k * mp;
+        let angles = padded(student_pairs + (k - 1) * m + mp);
         Field {
             k,
             m,
@@ -161,7 +162,7 @@ impl Field {
 
     fn scaled(&mut self, factor: f64, w: &[f64], gradient: &mut [f64]) {
         match self.level {
-            Level::Baseline => self.body(factor, w, Some(gradient)),
+            Level::Baseline => self.body::<1>(factor, w, Some(gradient)),
             #[cfg(target_arch = "x86_64")]
             // SAFETY: a level above the baseline is only made by `Level::available` after detection of its features.
             Level::Avx2 => unsafe { self.body_avx2(factor, w, Some(gradient)) },
@@ -169,28 +170,28 @@ impl Field {
             // SAFETY: as above.
             Level::Avx512 => unsafe { self.body_avx512(factor, w, Some(gradient)) },
             #[cfg(not(target_arch = "x86_64"))]
-            _ => self.body(factor, w, Some(gradient)),
+            _ => self.body::<1>(factor, w, Some(gradient)),
         }
     }
 
     fn coefficients(&mut self, w: &[f64]) {
-        self.body(1.0, w, None);
+        self.body::<1>(1.0, w, None);
     }
 
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2")]
     unsafe fn body_avx2(&mut self, factor: f64, w: &[f64], gradient: Option<&mut [f64]>) {
-        self.body(factor, w, gradient);
+        self.body::<1>(factor, w, gradient);
     }
 
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f,avx512dq,avx512vl")]
     unsafe fn body_avx512(&mut self, factor: f64, w: &[f64], gradient: Option<&mut [f64]>) {
-        self.body(factor, w, gradient);
+        self.body::<2>(factor, w, gradient);
     }
 
     #[inline(always)]
-    fn body(&mut self, factor: f64, w: &[f64], gradient: Option<&mut [f64]>) {
+    fn body<const WIDE: usize>(&mut self, factor: f64, w: &[f64], gradient: Option<&mut [f64]>) {
         let (k, m, d, kp, mp, dp) = (self.k, self.m, self.d, self.kp, self.mp, self.dp);
         self.w[..k * d].copy_from_slice(&w[..k * d]);
         for (c, column) in self.w_transposed.chunks_exact_mut(kp).enumerate() {
@@ -198,10 +199,10 @@ impl Field {
                 *slot = row[c];
             }
         }
-        multiply_upper(k, d, kp, &self.w, d, &self.w_transposed, kp, &mut self.q, kp);
+        multiply_upper::<WIDE>(k, d, kp, &self.w, d, &self.w_transposed, kp, &mut self.q, kp);
         if !self.orthonormal {
             self.r.fill(0.0);
-            multiply(k, self.rank, mp, &self.w, d, &self.v_transposed, mp, &mut self.r, mp);
+            multiply::<WIDE>(k, self.rank, mp, &self.w, d, &self.v_transposed, mp, &mut self.r, mp);
         }
         for (i, (norm, inverse)) in self.norms.iter_mut().zip(&mut self.inverse_norms).enumerate() {
             *norm = self.q[i * kp + i].sqrt();
@@ -212,13 +213,13 @@ impl Field {
         let Some(gradient) = gradient else { return };
         self.out.fill(0.0);
         // Rows of W follow each other without padding: the lanes past D read the next row and are dropped below.
-        multiply(k, k, dp, &self.a, kp, &self.w, d, &mut self.out, dp);
+        multiply::<WIDE>(k, k, dp, &self.a, kp, &self.w, d, &mut self.out, dp);
         if self.orthonormal {
             for (out, b) in self.out.chunks_exact_mut(dp).zip(self.b.chunks_exact(mp)) {
                 out[..m].iter_mut().zip(&b[..m]).for_each(|(out, b)| *out += b);
             }
         } else {
-            multiply(k, m, dp, &self.b, mp, &self.v, dp, &mut self.out, dp);
+            multiply::<WIDE>(k, m, dp, &self.b, mp, &self.v, dp, &mut self.out, dp);
         }
         for (gradient, out) in gradient.chunks_exact_mut(d).zip(self.out.chunks_exact(dp)) {
             gradient.copy_from_slice(&out[..d]);
@@ -229,16 +230,18 @@ impl Field {
     #[inline(always)]
     fn angles(&mut self) {
         let (kp, mp) = (self.kp, self.mp);
+        let (q, inverse) = (&self.q[..self.k * kp], &self.inverse_norms[..self.k]);
         for (slot, &(i, j)) in self.correlation.iter_mut().zip(&self.pairs) {
             let (i, j) = (i as usize, j as usize);
-            *slot = self.q[i * kp + j] * (self.inverse_norms[i] * self.inverse_norms[j]);
+            // SAFETY: `pairs` holds i < j < k only (built in `with_level`), q has k rows of kp >= k entries.
+            *slot = unsafe { q.get_unchecked(i * kp + j) * (inverse.get_unchecked(i) * inverse.get_unchecked(j)) };
         }
-        // With V = I the overlaps R are the first entries of each row of W; what is read past them meets zeros.
+        // Rows follow each other without padding: what a row writes past its end the next one overwrites, what it reads
+        // past its end meets teachers of strength 0. With V = I the overlaps R are the first entries of each row of W.
         let (overlaps, stride) = if self.orthonormal { (&self.w, self.d) } else { (&self.r, mp) };
-        let (_, teachers) = self.correlation.split_at_mut(self.student_pairs);
-        for (i, slots) in teachers.chunks_exact_mut(mp).enumerate() {
-            let inverse = self.inverse_norms[i];
-            scale_row(slots, &overlaps[i * stride..i * stride + mp], &self.inverse_teacher_norms, inverse);
+        for i in 0..self.k {
+            let slots = &mut self.correlation[self.student_pairs + i * self.m..][..mp];
+            scale_row(slots, &overlaps[i * stride..][..mp], &self.inverse_teacher_norms, self.inverse_norms[i]);
         }
         angles::body(&self.correlation, &mut self.sine, &mut self.supplement);
         if nearest(&self.correlation) > 1.0 - NEAR {
@@ -254,7 +257,7 @@ impl Field {
             let rho = self.correlation[p];
             let (student, teacher) = match p.checked_sub(self.student_pairs) {
                 None if p < self.pairs.len() => ((self.pairs[p].0 as usize, self.pairs[p].1 as usize), None),
-                Some(q) if q % self.mp < self.m => ((q / self.mp, 0), Some(q % self.mp)),
+                Some(q) if q < self.k * self.m => ((q / self.m, 0), Some(q % self.m)),
                 _ => continue,
             };
             if rho.abs() <= 1.0 - NEAR {
@@ -297,17 +300,23 @@ impl Field {
             *strength = a * n;
         }
         self.pulls.fill(0.0);
+        let (readouts, strengths) = (&self.student_readouts[..k], &self.strengths[..k]);
+        let (pulls, a) = (&mut self.pulls[..k], &mut self.a[..k * kp]);
         for (&(i, j), (sine, supplement)) in self.pairs.iter().zip(self.sine.iter().zip(&self.supplement)) {
             let (i, j) = (i as usize, j as usize);
             // a_j n_j sin pulls unit i, a_i n_i sin pulls unit j.
-            self.pulls[i] += self.strengths[j] * sine;
-            self.pulls[j] += self.strengths[i] * sine;
-            let angle = scale * self.student_readouts[i] * self.student_readouts[j] * supplement;
-            self.a[i * kp + j] = angle;
-            self.a[j * kp + i] = angle;
+            // SAFETY: `pairs` holds i < j < k only, and the slices above have at least k (a: k rows of kp) entries.
+            unsafe {
+                *pulls.get_unchecked_mut(i) += strengths.get_unchecked(j) * sine;
+                *pulls.get_unchecked_mut(j) += strengths.get_unchecked(i) * sine;
+                let angle = scale * readouts.get_unchecked(i) * readouts.get_unchecked(j) * supplement;
+                *a.get_unchecked_mut(i * kp + j) = angle;
+                *a.get_unchecked_mut(j * kp + i) = angle;
+            }
         }
-        let (sines, supplements) = (&self.sine[self.student_pairs..], &self.supplement[self.student_pairs..]);
-        for (i, (sine, supplement)) in sines.chunks_exact(mp).zip(supplements.chunks_exact(mp)).enumerate() {
+        for i in 0..k {
+            let start = self.student_pairs + i * self.m;
+            let (sine, supplement) = (&self.sine[start..][..mp], &self.supplement[start..][..mp]);
             let (a, inverse) = (self.student_readouts[i], self.inverse_norms[i]);
             let pull = self.pulls[i] - dot(sine, &self.teacher_strengths);
             self.a[i * kp + i] = factor * 0.5 * a * a + scale * a * inverse * pull;

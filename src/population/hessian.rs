@@ -9,8 +9,8 @@ use ndarray::{Array2, ArrayView1};
 
 use super::gradient::coefficients;
 use crate::error::Result;
-use crate::expectation::angles::Level;
 use crate::model::{Teacher, Weights};
+use crate::numerics::level::Level;
 use crate::numerics::memory;
 
 const TAU: f64 = 2.0 * PI;

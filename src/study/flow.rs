@@ -43,7 +43,7 @@ impl Default for FlowSpec {
             activation: Activation::default(),
             time: 1000.0,
             points: 200,
-            tolerance: 1e-8,
+            tolerance: 1e-10,
             integrator: Integrator::Dop853,
         }
     }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::landscape::ansatz::{Guess, solve};
-use crate::landscape::{Point, fixed_point};
+use crate::landscape::{Point, fixed_point, nearest_zero};
 use crate::model::Teacher;
 
 /// Which families.
@@ -27,7 +27,10 @@ pub fn templates(spec: &TemplatesSpec) -> Result<Vec<Point>> {
         .iter()
         .map(|&k1| {
             let weights = solve(&Guess::flipped(spec.units), k1, &teacher)?;
-            let weights = fixed_point::polish(&weights, &teacher, 0)?.map_or(weights, |(polished, _)| polished);
+            let weights = match nearest_zero(&weights, &teacher, 0) {
+                Some((zero, _)) => zero,
+                None => fixed_point::polish(&weights, &teacher, 0)?.map_or(weights, |(polished, _)| polished),
+            };
             Point::new(&weights, &teacher, 0)
         })
         .collect()

@@ -13,13 +13,15 @@ fn same(a: &Settled, b: &Settled, loss: (f64, f64), teacher: &Teacher) -> bool {
         || distance(&a.weights.overlaps(teacher), &b.weights.overlaps(teacher), teacher, 0) < 1e-8
 }
 
+/// One start: run, fast pipeline and coarse reference agree with the fine reference, losses of the three.
+type Row = (u64, bool, bool, [f64; 3]);
+
 fn compare(students: usize, runs: u64, bar: f64, lines: &mut Lines) {
     let teacher = Teacher::orthonormal(17).unwrap();
     let law = InitialLaw::new(17, 1.0, &teacher).unwrap();
     let problem = Problem { students, teacher, law, seed: 1 };
     let teacher = &problem.teacher;
-    // (run, fast = fine, coarse = fine, losses of fast, coarse, fine)
-    let mut rows: Vec<(u64, bool, bool, [f64; 3])> = (0..runs)
+    let mut rows: Vec<Row> = (0..runs)
         .into_par_iter()
         .map(|run| {
             let start = problem.start(run).unwrap();
@@ -35,9 +37,7 @@ fn compare(students: usize, runs: u64, bar: f64, lines: &mut Lines) {
         })
         .collect();
     rows.sort_by_key(|row| row.0);
-    let share = |pick: fn(&(u64, bool, bool, [f64; 3])) -> bool| {
-        rows.iter().filter(|row| pick(row)).count() as f64 / runs as f64 * 100.0
-    };
+    let share = |pick: fn(&Row) -> bool| rows.iter().filter(|row| pick(row)).count() as f64 / runs as f64 * 100.0;
     let fast = share(|row| row.1);
     lines.line(
         &format!("K = {students}, M = 17, {runs} starts: fast pipeline and reference 1e-10 agree, %"),

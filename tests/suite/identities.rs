@@ -94,7 +94,7 @@ proptest! {
     /// grad = A W + B V with symmetric A, at every instruction set to the last bit.
     #[test]
     fn coefficient_form((teacher, weights) in problem()) {
-        use committee::expectation::angles::Level;
+        use committee::numerics::level::Level;
         let c = coefficients(&weights, &teacher, 0);
         prop_assert!(largest(&(&c.a - &c.a.t())) < 1e-15);
         let mut sum = c.a.dot(weights.rows());
