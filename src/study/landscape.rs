@@ -62,7 +62,8 @@ impl LandscapeSpec {
                 return Err(Error::Count { action: ACTION, quantity, value, needs: "at least 1".into() });
             }
         }
-        let n = self.students.saturating_mul(self.students.saturating_add(self.teachers));
+        // Points are polished inside the teacher's span; a run that needs more coordinates is checked again there.
+        let n = self.students.saturating_mul(self.teachers);
         memory::check_dense(
             ACTION,
             "the Hessian of one point",
