@@ -43,9 +43,11 @@ impl Family {
     pub fn new(overlaps: &Overlaps, canonical: &Canonical, teacher: &Teacher, split: usize, is_zero: bool) -> Family {
         let r = overlaps.r();
         let (k, m) = r.dim();
+        // Overlap with the unit vectors of the teachers, so that short teachers count as long ones do.
+        let norms: Vec<f64> = teacher.gram().diag().iter().map(|t| t.sqrt()).collect();
         let is_flipped = |i: usize| {
-            let row = r.row(i);
-            let (low, high) = row.iter().fold((0.0f64, 0.0f64), |(l, h), &x| (l.min(x), h.max(x)));
+            let along = r.row(i).iter().zip(&norms).map(|(r, n)| r / n).collect::<Vec<f64>>();
+            let (low, high) = along.iter().fold((0.0f64, 0.0f64), |(l, h), &x| (l.min(x), h.max(x)));
             -low > high
         };
         let dead = (0..k).filter(|&i| overlaps.q()[[i, i]] == 0.0).count();
@@ -72,7 +74,10 @@ impl Family {
             let mut name = format!("k1 = {anti_aligned}");
             if k < m {
                 let sizes: Vec<String> = canonical.teacher_cells.iter().map(|cell| cell.len().to_string()).collect();
-                name = format!("{name}, teachers {}", sizes.join("+"));
+                name = match sizes.len() {
+                    ..=4 => format!("{name}, teachers {}", sizes.join("+")),
+                    n => format!("{name}, {n} teacher cells"),
+                };
             }
             let flipped = loose.iter().filter(|&&i| is_flipped(i)).count();
             for (count, word) in [(extra.saturating_sub(flipped), "extra"), (flipped.min(extra), "extra flipped")] {
