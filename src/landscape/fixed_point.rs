@@ -214,16 +214,24 @@ pub fn polish(weights: &Weights, teacher: &Teacher, task: usize) -> Result<Optio
 /// Those of [`trust_region`]; [`Error::NotConverged`] when the end is no minimum.
 pub fn relax(weights: &Weights, teacher: &Teacher, task: usize) -> Result<(Weights, f64)> {
     let equations = Stationarity { weights, teacher, task };
-    let flat: Vec<f64> = weights.rows().iter().copied().collect();
-    let options = TrustRegionOptions { gradient: 1e-7, ..TrustRegionOptions::default() };
-    let (x, iterations) = trust_region(&equations, &flat, options)?;
-    let end = weights.with_rows(matrix(&x, weights.rows().dim()));
-    let residual = largest_gradient(&end, teacher, task);
-    if let Some((zero, _)) = nearest_zero(&end, teacher, task) {
-        let residual = largest_gradient(&zero, teacher, task);
-        return Ok((zero, residual));
+    let mut x: Vec<f64> = weights.rows().iter().copied().collect();
+    let (mut residual, mut iterations) = (f64::INFINITY, 0);
+    // Near a saddle the first threshold is met at once; the second one is not met before the descent has left it.
+    for gradient in [1e-7, 1e-12] {
+        let used;
+        (x, used) = trust_region(&equations, &x, TrustRegionOptions { gradient, ..TrustRegionOptions::default() })?;
+        iterations += used;
+        let end = weights.with_rows(matrix(&x, weights.rows().dim()));
+        if let Some((zero, _)) = nearest_zero(&end, teacher, task) {
+            let residual = largest_gradient(&zero, teacher, task);
+            return Ok((zero, residual));
+        }
+        if let Some(found) = polish(&reduce(&end, teacher, task), teacher, task)? {
+            return Ok(found);
+        }
+        residual = largest_gradient(&end, teacher, task);
     }
-    polish(&reduce(&end, teacher, task), teacher, task)?.ok_or(Error::NotConverged {
+    Err(Error::NotConverged {
         action: "relax to a minimum",
         residual,
         iterations: iterations as usize,

@@ -129,3 +129,48 @@ fn span_and_transverse_blocks_make_the_dense_spectrum() {
         assert!(worst < 1e-11, "K = {k}, M = {m}: {worst:e}");
     }
 }
+
+/// Two roots of the same two-block equations at K = M = 17, seven flipped units: told apart by name, both minima.
+#[test]
+fn the_two_branches_have_two_names() {
+    let teacher = Teacher::orthonormal(17).unwrap();
+    let block = Guess { flipped: [-0.69, 0.26, -0.006], aligned: [1.036, 0.0007, 0.0098], extra: None };
+    for (guess, name, loss) in [(block, "block 7", 0.060243475), (Guess::flipped(17), "k1 = 7", f64::NAN)] {
+        let point = Point::new(&solve(&guess, 7, &teacher).unwrap(), &teacher, 0).unwrap();
+        assert_eq!(point.family.name, name, "loss {}", point.loss);
+        assert_eq!(point.family.block_sizes(), [7, 10]);
+        assert_eq!((point.verdict, point.family.anti_aligned), (Verdict::LocalMinimum, 7), "{name}");
+        assert!(loss.is_nan() || (point.loss - loss).abs() < 1e-9, "{name}: {}", point.loss);
+    }
+}
+
+/// K = M + 1: an extra unit beside flipped ones; the symmetric m = 2 point is a saddle.
+#[test]
+fn points_with_an_extra_unit() {
+    let teacher = Teacher::orthonormal(17).unwrap();
+    for (m, loss, eigenvalue, verdict) in [
+        (2, 0.01169891, -0.020415, Verdict::Saddle),
+        (3, 0.01915718, 3.8e-5, Verdict::LocalMinimum),
+        (4, 0.02597818, 0.005866, Verdict::LocalMinimum),
+    ] {
+        let point = Point::new(&solve(&Guess::with_extra(m), m, &teacher).unwrap(), &teacher, 0).unwrap();
+        assert!((point.loss - loss).abs() < 1e-8, "m = {m}: {}", point.loss);
+        assert!((point.spectrum.min_span() - eigenvalue).abs() < 1e-6, "m = {m}: {}", point.spectrum.min_span());
+        assert_eq!(point.verdict, verdict, "m = {m}");
+        assert_eq!(point.family.name, format!("k1 = {m}, 1 extra"));
+    }
+}
+
+/// A split unit at an exact zero: zero modes are those that symmetry and the cubic valley predict, inside and across.
+#[test]
+fn zero_modes_of_a_split_unit_are_expected() {
+    let teacher = Teacher::orthonormal(3).unwrap();
+    let rows = ndarray::array![[0.25, 0.0, 0.0], [0.75, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
+    let point = Point::new(&Weights::new(rows, None, &teacher).unwrap(), &teacher, 0).unwrap();
+    assert_eq!(point.verdict, Verdict::GlobalMinimum);
+    assert_eq!((point.spectrum.span_index.neutral, point.spectrum.transverse_index.neutral), (3, 1));
+    assert_eq!(point.spectrum.expected_neutral, (3, 1));
+    assert_eq!((point.family.split, point.family.name.as_str()), (1, "global, 1 split"));
+    let (below, above) = point.spectrum.gap.expect("zero modes");
+    assert!(below < 1e-14 && above > 0.01, "{below:e} {above:e}");
+}
