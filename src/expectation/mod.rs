@@ -5,11 +5,13 @@
 //! 02 (`theory/02-expectations.md`).
 
 pub mod angles;
+mod double;
 mod pair;
 mod relu;
 
+pub use double::exact_pair;
 pub use pair::Pair;
-pub use relu::{PairAverage, Relu, TripleAverage};
+pub use relu::{PairAverage, Relu, TripleAverage, quartic_part};
 
 /// Averages of an activation g that the population loss and its gradient need.
 pub trait Averages {

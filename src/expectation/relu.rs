@@ -74,6 +74,18 @@ impl Averages for Relu {
     }
 }
 
+/// (sqrt(1 - rho^2) + rho asin rho - 1 - rho^2/2) / (2 pi) = rho^4/(48 pi) + ...: what is left of the pair average after
+/// its constant, linear and quadratic parts.
+pub fn quartic_part(rho: f64) -> f64 {
+    if rho.abs() < 0.1 {
+        let x = rho * rho;
+        // Series of sqrt(1 - x) + rho asin rho: coefficients (2n-3)!!/((2n)!! (2n-1)).
+        return x * x * (1.0 / 24.0 + x * (1.0 / 80.0 + x * (5.0 / 896.0 + x * (7.0 / 2304.0 + x * (21.0 / 11264.0)))))
+            / TAU;
+    }
+    (((1.0 - rho) * (1.0 + rho)).sqrt() + rho * rho.asin() - 1.0 - 0.5 * rho * rho) / TAU
+}
+
 /// sin s - s cos s for small s: s^3/3 - s^5/30 + s^7/840 - s^9/45360 + s^11/3991680.
 fn opening(s: f64) -> f64 {
     let x = s * s;

@@ -5,6 +5,7 @@ use std::f64::consts::PI;
 use ndarray::Array2;
 use twofloat::TwoFloat;
 
+use crate::expectation::{exact_pair, quartic_part};
 use crate::model::{Teacher, Weights};
 
 /// L = E[(f - f*)^2] / 2 of one task, as a sum of parts that are each small near f = f* (theory 01, eq. 01-parts):
@@ -37,25 +38,13 @@ pub fn risk(weights: &Weights, teacher: &Teacher, task: usize) -> f64 {
             }
             let cosine = units[i].1.iter().zip(units[j].1).map(|(x, y)| x * y).sum::<f64>() / product;
             let weight = if i == j { 0.5 } else { 1.0 };
-            rest += weight * units[i].0 * units[j].0 * product * quartic(cosine.clamp(-1.0, 1.0));
+            rest += weight * units[i].0 * units[j].0 * product * quartic_part(cosine.clamp(-1.0, 1.0));
         }
     }
     total_norm * total_norm / (4.0 * PI)
         + total.iter().map(|x| x * x).sum::<f64>() / 8.0
         + square.iter().map(|x| x * x).sum::<f64>() / (8.0 * PI)
         + rest
-}
-
-/// (sqrt(1 - rho^2) + rho asin rho - 1 - rho^2/2) / (2 pi) = rho^4/(48 pi) + ...: what is left of the pair average after
-/// its constant, linear and quadratic parts.
-fn quartic(rho: f64) -> f64 {
-    if rho.abs() < 0.1 {
-        let x = rho * rho;
-        // Series of sqrt(1 - x) + rho asin rho: coefficients (2n-3)!!/((2n)!! (2n-1)).
-        return x * x * (1.0 / 24.0 + x * (1.0 / 80.0 + x * (5.0 / 896.0 + x * (7.0 / 2304.0 + x * (21.0 / 11264.0)))))
-            / (2.0 * PI);
-    }
-    (((1.0 - rho) * (1.0 + rho)).sqrt() + rho * rho.asin() - 1.0 - 0.5 * rho * rho) / (2.0 * PI)
 }
 
 /// L of the given (double precision) weights and teacher vectors to about 1e-30 absolute, in double-double arithmetic:
@@ -78,48 +67,11 @@ pub fn signed_risk(units: &[(f64, &[f64])]) -> f64 {
                 continue;
             }
             let cross = product(units[i].1, units[j].1);
-            let average = pair_average(squares[i], squares[j], cross);
+            let average = exact_pair(squares[i], squares[j], cross);
             sum += average * (2.0 * units[i].0 * units[j].0);
         }
     }
     f64::from(sum * 0.5).max(0.0)
-}
-
-/// E[u+ v+] from covariances in double-double arithmetic.
-fn pair_average(uu: TwoFloat, vv: TwoFloat, uv: TwoFloat) -> TwoFloat {
-    let zero = TwoFloat::from(0.0);
-    let determinant = uu * vv - uv * uv;
-    let root = if determinant > zero { determinant.sqrt() } else { zero };
-    let size = (uu * vv).sqrt();
-    // tan of half the acute angle; the small side of the angle keeps its relative accuracy.
-    let acute = arctangent(divide(root, size + uv.abs())) * 2.0;
-    let supplement = if uv < zero { acute } else { twofloat::consts::PI - acute };
-    divide(root + supplement * uv, twofloat::consts::PI * 2.0)
-}
-
-/// x / y. The division of twofloat 0.8.4 is good to 5e-17 only; its product and sum are good to 1e-32.
-fn divide(x: TwoFloat, y: TwoFloat) -> TwoFloat {
-    let first = x.hi() / y.hi();
-    let rest = x - y * first;
-    let second = rest.hi() / y.hi();
-    let third = (rest - y * second).hi() / y.hi();
-    TwoFloat::from(first) + second + third
-}
-
-/// atan t for 0 <= t <= 1 (twofloat's own is good to 1e-17 only): four half-angle steps, then the series.
-fn arctangent(t: TwoFloat) -> TwoFloat {
-    let one = TwoFloat::from(1.0);
-    let mut t = t;
-    for _ in 0..4 {
-        t = divide(t, one + (one + t * t).sqrt());
-    }
-    let square = t * t;
-    let mut series = TwoFloat::from(0.0);
-    for n in (0..15).rev() {
-        let term = one / f64::from(2 * n + 1);
-        series = term - square * series;
-    }
-    series * t * 16.0
 }
 
 /// Students with sign +a and teachers with sign -b; teacher rows are shorter (missing entries are 0).

@@ -75,10 +75,8 @@ const DOORS: &[(&str, &str)] = &[
 ];
 
 /// Functions outside `expectation` that take an inverse sine, cosine or tangent, with the reason.
-const ANGLES: &[(&str, &str, &str)] = &[
-    ("src/population/gradient.rs", "refine", "angle of a nearly parallel pair, inside the kernel's own arrays"),
-    ("src/population/risk.rs", "quartic", "what is left of the pair average after its constant and quadratic parts"),
-];
+const ANGLES: &[(&str, &str, &str)] =
+    &[("src/population/gradient.rs", "refine", "angle of a nearly parallel pair, inside the kernel's own arrays")];
 
 /// Texts of the `expect` calls outside tests: each states why it cannot fail.
 const EXPECTATIONS: &[&str] = &["a fresh array is contiguous", "standard layout is contiguous", "eight entries"];
