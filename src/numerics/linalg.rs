@@ -120,18 +120,23 @@ mod backend {
 
     pub type Factor = CholeskyFactorized<OwnedRepr<f64>>;
 
+    /// A symmetric copy of the lower triangle: which triangle LAPACK reads depends on the memory order.
+    fn mirrored(a: ArrayView2<f64>) -> Array2<f64> {
+        Array2::from_shape_fn(a.dim(), |(i, j)| a[[i.max(j), i.min(j)]])
+    }
+
     pub fn eigvalsh(a: ArrayView2<f64>) -> Result<Array1<f64>> {
-        EigValsh::eigvalsh(&a, UPLO::Lower)
+        EigValsh::eigvalsh(&mirrored(a), UPLO::Lower)
             .map_err(|_| Error::NonFinite { action: "compute eigenvalues", quantity: "the result" })
     }
 
     pub fn eigh(a: ArrayView2<f64>) -> Result<(Array1<f64>, Array2<f64>)> {
-        Eigh::eigh(&a, UPLO::Lower)
+        Eigh::eigh(&mirrored(a), UPLO::Lower)
             .map_err(|_| Error::NonFinite { action: "compute eigenvectors", quantity: "the result" })
     }
 
     pub fn cholesky(a: ArrayView2<f64>) -> Option<Factor> {
-        a.to_owned().factorizec_into(UPLO::Lower).ok()
+        mirrored(a).factorizec_into(UPLO::Lower).ok()
     }
 
     pub fn solve(factor: &Factor, b: &mut [f64]) {
