@@ -4,7 +4,8 @@ use std::process::Command;
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    println!("cargo:rerun-if-changed=.git/HEAD");
+    // The log changes with every commit; HEAD itself only names the branch.
+    println!("cargo:rerun-if-changed=.git/logs/HEAD");
     if std::env::var_os("CARGO_FEATURE_OPENBLAS").is_some() {
         // ndarray-linalg 0.17.0 does not compile with its own `openblas-system` feature.
         println!("cargo:rustc-link-lib=openblas");

@@ -90,7 +90,7 @@ impl Error {
     /// Exit code of the program: 2 input refused, 1 failed while running, 130 interrupted.
     pub fn exit_code(&self) -> i32 {
         match self {
-            Error::Store { action: "open", .. } => 2,
+            Error::Store { action: "open", .. } | Error::File { action: "read" | "list", .. } => 2,
             Error::File { .. }
             | Error::Store { .. }
             | Error::NonFinite { .. }

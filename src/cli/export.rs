@@ -34,6 +34,7 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<()> {
     if output.printed_spec(&spec) {
         return Ok(());
     }
+    output.check_directory()?;
     let report = study::export(&spec)?;
     output.show(&report, "minima", landscape::COLUMNS);
     let directory = output.directory("export", &spec)?;

@@ -50,6 +50,7 @@ enum FigureSpec {
 }
 
 pub fn run(arguments: &Arguments, output: &Output) -> Result<()> {
+    output.refuse_files_and_specs("draw figures")?;
     interrupt::install();
     let folders = match &arguments.directory {
         Some(directory) => vec![directory.clone()],
@@ -61,7 +62,7 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<()> {
             FigureSpec::Plateaus { title, quick_runs, landscape } => {
                 plateaus(&folder, &title, quick_runs, landscape, arguments, output)?;
             }
-            FigureSpec::Families { title, families } => templates(&folder, &title, &families, arguments, output)?,
+            FigureSpec::Families { title, families } => templates(&folder, &title, &families, arguments)?,
         }
         output.note(&format!("{} {}", folder.display(), if arguments.check { "confirmed" } else { "written" }));
     }
@@ -132,8 +133,7 @@ fn plateaus(
     Ok(())
 }
 
-fn templates(folder: &Path, title: &str, spec: &TemplatesSpec, arguments: &Arguments, output: &Output) -> Result<()> {
-    let _ = output;
+fn templates(folder: &Path, title: &str, spec: &TemplatesSpec, arguments: &Arguments) -> Result<()> {
     let points = study::templates(spec)?;
     let teacher = Teacher::orthonormal(spec.units)?;
     let mut data = Table::new(

@@ -74,7 +74,8 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<()> {
     if output.printed_spec(&spec) {
         return Ok(());
     }
-    let mut report = study::flow(&spec)?;
+    output.check_directory()?;
+    let report = study::flow(&spec)?;
     // A terminal gets every tenth row; the file has all.
     let Some(full) = report.table("trajectory") else { return Ok(()) };
     let mut shown = Table { name: "shown".into(), columns: full.columns.clone(), rows: Vec::new() };
@@ -82,10 +83,7 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<()> {
     let step = full.rows.len().div_ceil(20);
     shown.rows =
         full.rows.iter().enumerate().filter(|(i, _)| i % step == 0 || *i == last).map(|(_, r)| r.clone()).collect();
-    let series = full.clone();
-    report.tables.push(shown);
-    output.show(&report, "shown", &[("time", 5), ("loss", 10), ("gradient_norm", 4)]);
-    report.tables.pop();
+    output.show_table(&report, &shown, &[("time", 5), ("loss", 10), ("gradient_norm", 4)]);
     let directory = output.directory(&format!("flow-k{}-m{}", spec.students, spec.teachers), &spec)?;
     report.write(&directory)?;
     let subtitle = format!(
@@ -97,7 +95,7 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<()> {
         spec.seed,
         spec.run
     );
-    figure::trajectory(&directory, "trajectory", &series, &caption("One run of gradient flow", &subtitle, &report))?;
+    figure::trajectory(&directory, "trajectory", full, &caption("One run of gradient flow", &subtitle, &report))?;
     output.note(&format!("Files and figure: {}", directory.display()));
     Ok(())
 }

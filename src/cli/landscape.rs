@@ -17,7 +17,8 @@ const EXAMPLES: &str = "Examples:
 
 Columns: loss = population loss L; verdict = global minimum, local minimum, saddle or degenerate;
 family = k1 anti-aligned units, or a type-A block of m units, with extra, split and dead units; isotropy =
-relabellings that leave the point unchanged; hits, share = runs that ended there, with a 95 %
+relabellings that leave the point unchanged (for K > M all exact zeros form one connected set: one row, described
+at its lowest run); hits, share = runs that ended there, with a 95 %
 Clopper-Pearson interval; min_eigenvalue = smallest Hessian eigenvalue inside span(W, V), and
 min_transverse_eigenvalue across it; residual = largest gradient entry. Shares depend on d and on the
 initial scale.";
@@ -60,6 +61,7 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<()> {
     if output.printed_spec(&spec) {
         return Ok(());
     }
+    output.check_directory()?;
     interrupt::install();
     let report = search(&spec, arguments.db.as_deref(), output)?;
     output.show(&report, "minima", COLUMNS);

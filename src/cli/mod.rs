@@ -107,7 +107,10 @@ fn run(cli: Cli) -> Result<()> {
         Verb::Stability(arguments) => stability::run(&arguments, &output),
         Verb::Export(arguments) => export::run(&arguments, &output),
         Verb::Figure(arguments) => figure::run(&arguments, &output),
-        Verb::Completions(arguments) => completions::run(&arguments),
+        Verb::Completions(arguments) => {
+            output.refuse_files_and_specs("print completions")?;
+            completions::run(&arguments)
+        }
     }
 }
 

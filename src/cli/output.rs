@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use super::Global;
 use crate::error::{Error, Result};
 use crate::figure::Caption;
-use crate::report::{self, Report};
+use crate::report::{self, Report, Table};
 
 /// The choices of the global options.
 pub struct Output {
@@ -51,15 +51,34 @@ impl Output {
         self.print_spec
     }
 
+    /// Refuses a directory given with `--out` that holds files or cannot be made, before anything is computed.
+    pub fn check_directory(&self) -> Result<()> {
+        let Some(path) = &self.out else { return Ok(()) };
+        std::fs::create_dir_all(path).map_err(Error::file("create the directory", path))?;
+        let mut entries = std::fs::read_dir(path).map_err(Error::file("list", path))?;
+        if entries.next().is_some() && !self.force {
+            return Err(Error::Occupied { path: path.clone() });
+        }
+        Ok(())
+    }
+
+    /// Refuses options that a verb has no use for.
+    pub fn refuse_files_and_specs(&self, verb: &'static str) -> Result<()> {
+        if self.out.is_some() || self.json || self.print_spec || self.spec.is_some() {
+            return Err(Error::Spec {
+                action: verb,
+                problem: "--out, --json, --spec and --print-spec have no meaning here; leave them out".into(),
+            });
+        }
+        Ok(())
+    }
+
     /// The directory for files: the one given (which must be new, empty, or forced), or one named after verb and spec,
     /// which may be replaced because equal specs give equal files.
     pub fn directory(&self, name: &str, spec: &impl Serialize) -> Result<PathBuf> {
         let path = match &self.out {
             Some(path) => {
-                let occupied = std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some());
-                if occupied && !self.force {
-                    return Err(Error::Occupied { path: path.clone() });
-                }
+                self.check_directory()?;
                 path.clone()
             }
             None => Path::new("committee-out").join(format!("{name}-{}", &report::hash(spec)[..8])),
@@ -72,10 +91,17 @@ impl Output {
 
     /// Prints the report: the JSON document, or this table's columns and the notes.
     pub fn show(&self, report: &Report, table: &str, columns: &[(&str, usize)]) {
+        if let Some(table) = report.table(table) {
+            self.show_table(report, table, columns);
+        }
+    }
+
+    /// As [`Output::show`] with a table that need not be the report's own.
+    pub fn show_table(&self, report: &Report, table: &Table, columns: &[(&str, usize)]) {
         if self.json {
             print(&serde_json::to_string_pretty(&report.to_json()).unwrap_or_default());
             print("\n");
-        } else if let Some(table) = report.table(table) {
+        } else {
             print(&table.pretty(columns));
         }
         for note in &report.notes {

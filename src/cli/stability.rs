@@ -30,19 +30,19 @@ pub struct Arguments {
     #[arg(long, value_parser = normalisation, value_name = "NORM")]
     normalisation: Option<Normalisation>,
     /// File with the teacher's vectors in the same coordinates
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["db", "teacher", "teachers"])]
     teacher_vectors: Option<PathBuf>,
     /// Teacher along the first inputs, when no file is given [default: orthonormal]
-    #[arg(long, value_name = "TEACHER")]
+    #[arg(long, value_name = "TEACHER", conflicts_with = "db")]
     teacher: Option<TeacherSpec>,
     /// M, when no teacher file is given [default: as many as students]
-    #[arg(long, short = 'm', value_name = "M")]
+    #[arg(long, short = 'm', value_name = "M", conflicts_with = "db")]
     teachers: Option<usize>,
     /// Database written by `landscape --db`
     #[arg(long, value_name = "FILE")]
     db: Option<PathBuf>,
     /// Number of the point in table minima [default: 1]
-    #[arg(long, value_name = "N", requires = "db")]
+    #[arg(long, value_name = "N", conflicts_with = "weights")]
     point: Option<usize>,
 }
 
@@ -83,6 +83,7 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<()> {
     if output.printed_spec(&spec) {
         return Ok(());
     }
+    output.check_directory()?;
     let report = study::stability(&spec)?;
     let columns = [
         ("state", 0),
@@ -99,7 +100,7 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<()> {
     output.show(&report, "stability", &columns);
     let directory = output.directory("stability", &spec)?;
     report.write(&directory)?;
-    if let Some(table) = report.table("spectrum") {
+    if let Some(table) = report.table("spectrum").filter(|table| !table.rows.is_empty()) {
         let subtitle = report.notes.first().cloned().unwrap_or_default();
         figure::spectrum(&directory, "spectrum", table, &caption("Hessian spectrum", &subtitle, &report))?;
     }

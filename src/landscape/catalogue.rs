@@ -69,6 +69,7 @@ impl Census {
 pub struct Catalogue {
     problem: Problem,
     store: Store,
+    path: Option<std::path::PathBuf>,
 }
 
 /// What identifies a problem in a file: everything that a run's outcome depends on.
@@ -113,7 +114,7 @@ impl Catalogue {
             Some(path) => Store::open(path, &identity)?,
             None => Store::in_memory(&identity)?,
         };
-        Ok(Catalogue { problem, store })
+        Ok(Catalogue { problem, store, path: path.map(Path::to_path_buf) })
     }
 
     /// Opens an existing file with the problem it holds, for reading.
@@ -133,7 +134,7 @@ impl Catalogue {
         let teacher = crate::model::Teacher::new(gram, None)?;
         let law = crate::model::InitialLaw::new(key.dimension, key.init_scale, &teacher)?;
         let problem = Problem { students: key.students, teacher, law, seed: key.seed };
-        Ok(Catalogue { problem, store })
+        Ok(Catalogue { problem, store, path: Some(path.to_path_buf()) })
     }
 
     /// The problem.
@@ -212,7 +213,10 @@ impl Catalogue {
             None if done < total => Err(Error::Interrupted {
                 done,
                 total,
-                resume: "with --db FILE the same command goes on where it stopped".into(),
+                resume: match &self.path {
+                    Some(path) => format!("they are kept in {}: the same command goes on", path.display()),
+                    None => "they were not kept: with --db FILE the command can be continued".into(),
+                },
             }),
             None => Ok(()),
         }

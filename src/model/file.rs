@@ -24,11 +24,16 @@ pub fn read_matrix(path: &Path) -> Result<Array2<f64>> {
 }
 
 fn read_npy(path: &Path) -> Result<Array2<f64>> {
-    let file = std::fs::File::open(path).map_err(Error::file("read", path))?;
-    ndarray_npy::ReadNpyExt::read_npy(file).map_err(|error| Error::Parse {
-        path: path.to_path_buf(),
-        line: 1,
-        problem: format!("{error}; needs a two-dimensional float64 array"),
+    let bytes = std::fs::read(path).map_err(Error::file("read", path))?;
+    // What trained networks are saved in: float64, then float32.
+    let wide: std::result::Result<Array2<f64>, _> = ndarray_npy::ReadNpyExt::read_npy(&bytes[..]);
+    wide.or_else(|error| {
+        let narrow: std::result::Result<Array2<f32>, _> = ndarray_npy::ReadNpyExt::read_npy(&bytes[..]);
+        narrow.map(|matrix| matrix.mapv(f64::from)).map_err(|_| Error::Parse {
+            path: path.to_path_buf(),
+            line: 1,
+            problem: format!("{error}; needs a two-dimensional float64 or float32 array"),
+        })
     })
 }
 
@@ -86,6 +91,19 @@ mod tests {
         for text in ["1,2.5\n-3e-2,4\n", "x,y\n1, 2.5\n-3e-2 , 4", "# note\n1 2.5\n\n-0.03\t4 # end\n"] {
             assert_eq!(read(text).unwrap(), expected, "{text:?}");
         }
+    }
+
+    #[test]
+    fn reads_both_precisions_of_npy() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("w.npy");
+        let expected = ndarray::array![[1.0, 2.5], [-0.5, 4.0]];
+        ndarray_npy::write_npy(&path, &expected).unwrap();
+        assert_eq!(read_matrix(&path).unwrap(), expected);
+        ndarray_npy::write_npy(&path, &expected.mapv(|x: f64| x as f32)).unwrap();
+        assert_eq!(read_matrix(&path).unwrap(), expected);
+        ndarray_npy::write_npy(&path, &ndarray::array![1.0, 2.0]).unwrap();
+        assert!(matches!(read_matrix(&path), Err(Error::Parse { .. })));
     }
 
     #[test]

@@ -41,7 +41,10 @@ impl Value {
     pub fn short(&self, digits: usize) -> String {
         match self {
             Value::Real(x) if *x == 0.0 => "0".into(),
-            Value::Real(x) if x.abs() < 1e-4 || x.abs() >= 1e6 => format!("{x:.*e}", digits.clamp(1, 4) - 1),
+            // Fixed form must keep two significant digits.
+            Value::Real(x) if x.abs() < 1e-4 || x.abs() >= 1e6 || x.abs() < 10f64.powi(2 - digits.max(2) as i32) => {
+                format!("{x:.*e}", digits.clamp(1, 4) - 1)
+            }
             Value::Real(x) => {
                 let whole = x.abs().log10().floor().max(0.0) as usize + 1;
                 format!("{x:.*}", digits.saturating_sub(whole).max(2))

@@ -71,12 +71,12 @@ pub fn flow(spec: &FlowSpec) -> Result<Report> {
     };
     positive("time", spec.time, "a positive number")?;
     positive("tolerance", spec.tolerance, "a positive number")?;
-    if spec.tolerance < 1e-14 {
+    if !(1e-14..=1e-3).contains(&spec.tolerance) {
         return Err(Error::Real {
             action: ACTION,
             quantity: "tolerance".into(),
             value: spec.tolerance,
-            needs: "at least 1e-14 (rounding)",
+            needs: "1e-14 (rounding) to 1e-3 (beyond it steps may leave the flow)",
         });
     }
     let teacher = spec.teacher.build(spec.teachers)?;

@@ -66,10 +66,10 @@ impl LandscapeSpec {
         let n = self.students.saturating_mul(self.teachers);
         memory::check_dense(
             ACTION,
-            "the Hessian of one point",
+            &format!("the search in {} threads: four copies each of a Hessian", rayon::current_num_threads()),
             n,
             4 * rayon::current_num_threads(),
-            "`committee flow` needs no Hessian and still works; or take fewer students, or --threads 1",
+            "take --threads 1 or fewer units; `committee flow` needs no Hessian and still works",
         )?;
         let teacher = self.teacher.build(self.teachers)?;
         let dimension = self.dimension.unwrap_or(self.students + self.teachers);
@@ -100,7 +100,10 @@ pub(super) fn report(verb: &'static str, spec: &LandscapeSpec, census: &Census, 
     let minima = minima_table(census);
     let mut rows: Vec<(usize, serde_json::Value)> = Vec::new();
     if let serde_json::Value::Array(objects) = minima.to_json() {
-        rows.extend(census.classes.iter().map(|class| class.hits).zip(objects));
+        for (class, mut object) in census.classes.iter().zip(objects) {
+            object["block_sizes"] = class.point.family.block_sizes().into();
+            rows.push((class.hits, object));
+        }
     }
     rows.sort_by_key(|(hits, _)| std::cmp::Reverse(*hits));
     let unresolved: Vec<serde_json::Value> = census
@@ -285,13 +288,15 @@ pub fn overlap_matrices(point: &Point, teacher: &Teacher) -> OverlapMatrices {
     OverlapMatrices { q, r, w }
 }
 
-/// NPZ arrays: `q`, `r` (points x K x ...), `loss`, `hits`, `teacher_gram`; per point `w_N`, `eigenvalues_N`,
+/// NPZ arrays: `q`, `r` (points x K x ...), `loss`, `hits`, `teacher_gram`, `teacher_vectors` (V in the coordinates of the
+/// w_N, so r = w_N[:, :rank] V^T); per point `w_N`, `eigenvalues_N`,
 /// `multiplicities_N`, `transverse_eigenvalues_N`, `transverse_multiplicities_N` (N from 1).
 fn arrays(report: &mut Report, census: &Census, teacher: &Teacher) {
     let matrices: Vec<OverlapMatrices> =
         census.classes.iter().map(|class| overlap_matrices(&class.point, teacher)).collect();
     let mut put = |name: String, array: ndarray::ArrayD<f64>| report.arrays.insert(name, array);
     put("teacher_gram".into(), teacher.gram().clone().into_dyn());
+    put("teacher_vectors".into(), teacher.vectors().clone().into_dyn());
     put("loss".into(), Array1::from_iter(census.classes.iter().map(|class| class.point.loss)).into_dyn());
     put("hits".into(), Array1::from_iter(census.classes.iter().map(|class| class.hits as f64)).into_dyn());
     for (name, pick) in [("q", (|m| &m.q) as fn(&OverlapMatrices) -> &Array2<f64>), ("r", |m| &m.r)] {

@@ -206,7 +206,12 @@ fn read_network(spec: &StabilitySpec) -> Result<Network> {
     ));
     let scale = if divide { 1.0 / root } else { 1.0 };
     w *= scale;
-    let (teacher, r) = match &spec.teacher_vectors {
+    // `vectors:FILE` means vectors in the coordinates of the weight file, as --teacher-vectors does.
+    let vectors = match &spec.teacher {
+        TeacherSpec::Vectors(path) => Some(path),
+        _ => spec.teacher_vectors.as_ref(),
+    };
+    let (teacher, r) = match vectors {
         Some(path) => {
             let mut v = oriented(path)?;
             if v.ncols() != d {
