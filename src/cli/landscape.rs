@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::output::{Output, caption};
+use super::output::{Output, caption, content_tag};
 use super::progress::Progress;
 use super::{interrupt, override_fields};
 use crate::error::Result;
@@ -65,7 +65,12 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<()> {
     interrupt::install();
     let report = search(&spec, arguments.db.as_deref(), output)?;
     output.show(&report, "minima", COLUMNS);
-    let directory = output.directory(&format!("landscape-k{}-m{}", spec.students, spec.teachers), &spec)?;
+    let mut name = format!("landscape-k{}-m{}", spec.students, spec.teachers);
+    if let TeacherSpec::Gram(path) | TeacherSpec::Vectors(path) = &spec.teacher {
+        // The spec names the file; its content belongs to the name of the results too.
+        name.push_str(&content_tag(path));
+    }
+    let directory = output.directory(&name, &spec)?;
     write(&report, &directory)?;
     output.note(&format!("Files and figures: {}", directory.display()));
     Ok(())

@@ -122,6 +122,12 @@ impl Output {
     }
 }
 
+/// `-` and eight digits that change with a file's content, for names of results that depend on it.
+pub fn content_tag(path: &Path) -> String {
+    let bytes = std::fs::read(path).unwrap_or_default();
+    format!("-{}", &report::hash(&bytes)[..8])
+}
+
 /// Reads a TOML spec; unknown keys are refused.
 pub fn read_spec<S: DeserializeOwned>(path: &Path) -> Result<S> {
     let text = std::fs::read_to_string(path).map_err(Error::file("read", path))?;

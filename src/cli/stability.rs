@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::output::{Output, caption};
+use super::output::{Output, caption, content_tag};
 use crate::error::Result;
 use crate::figure;
 use crate::model::TeacherSpec;
@@ -98,7 +98,8 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<()> {
         ("neutral", 9),
     ];
     output.show(&report, "stability", &columns);
-    let directory = output.directory("stability", &spec)?;
+    let content = spec.weights.as_deref().or(spec.db.as_deref()).map(content_tag).unwrap_or_default();
+    let directory = output.directory(&format!("stability{content}"), &spec)?;
     report.write(&directory)?;
     if let Some(table) = report.table("spectrum").filter(|table| !table.rows.is_empty()) {
         let subtitle = report.notes.first().cloned().unwrap_or_default();
