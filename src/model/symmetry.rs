@@ -251,7 +251,7 @@ fn cells(colour: &[u32]) -> Vec<Vec<usize>> {
 }
 
 /// Rank of each key among the distinct keys.
-fn ranks(keys: &[Vec<u32>]) -> Vec<u32> {
+fn ranks<T: Ord>(keys: &[Vec<T>]) -> Vec<u32> {
     let mut order: Vec<usize> = (0..keys.len()).collect();
     order.sort_by(|&a, &b| keys[a].cmp(&keys[b]));
     let mut rank = vec![0; keys.len()];
@@ -265,8 +265,7 @@ fn ranks(keys: &[Vec<u32>]) -> Vec<u32> {
     rank
 }
 
-/// Cluster number of each value, ascending; a new cluster begins where the sorted values leave a gap. Exposed to the
-/// family labels, which read the same clusters.
+/// Cluster number of each value, ascending; a new cluster begins where the sorted values leave a gap.
 fn clusters(values: &[f64], gap: f64) -> Vec<u32> {
     let mut order: Vec<usize> = (0..values.len()).collect();
     order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
