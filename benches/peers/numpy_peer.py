@@ -253,7 +253,10 @@ def descend(W, options, finished_elsewhere, target, publish):
         if steps % options.every == 0:
             squares = np.einsum("bij,bij->b", G, G)
             ready = squares < bound
-            if ready.any():
+            if options.keep:
+                count, done = int(ready.sum()), [W[ready].copy()]
+                publish(count)
+            elif ready.any():
                 done.append(W[ready])
                 count += len(done[-1])
                 publish(count)
@@ -316,6 +319,7 @@ def gradients_of(W, options):
 def main():
     parser = arguments(__doc__.splitlines()[0])
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--keep", action="store_true", help="finished runs stay in the batch (the plain program)")
     options = parse(parser)
     if options.check:
         return check("numpy", options, lambda W: gradients_of(W, options), lambda: parallel(options)[0])
