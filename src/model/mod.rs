@@ -14,6 +14,6 @@ pub use activation::Activation;
 pub use overlaps::Overlaps;
 pub use start::{InitialLaw, reduced_dimension};
 pub use teacher::{Teacher, TeacherSpec};
-pub use training::Training;
+pub use training::{Decay, Schedule, Sgd, Training};
 pub use trajectory::{Frame, Trajectory};
 pub use weights::Weights;
