@@ -3,7 +3,7 @@
 //! One branch-free body is compiled for SSE2, AVX2 and AVX-512; each level does the same operations in the same order (no
 //! fused multiply-add), so the results are bit-identical. On a default x86-64 build this is what makes it fast.
 
-use std::f64::consts::{FRAC_PI_4, PI};
+use std::f64::consts::{FRAC_PI_2, FRAC_PI_4, PI};
 
 use crate::numerics::level::Level;
 
@@ -55,6 +55,21 @@ pub(crate) fn body(correlation: &[f64], sine: &mut [f64], supplement: &mut [f64]
         sine[i] = s;
         supplement[i] = if rho >= 0.0 { PI - acute } else { acute };
     }
+}
+
+/// Angle of the point (x, y) with y >= 0 from the positive x axis, in [0, pi]: atan2(y, x), 0 at the origin. Relative
+/// accuracy 3e-16 also where it is small.
+#[inline(always)]
+pub(crate) fn direction(y: f64, x: f64) -> f64 {
+    let p = x.abs();
+    let (large, small) = if y > p { (y, p) } else { (p, y) };
+    let reduce = small > 0.414_213_562_373_095_03 * large;
+    let numerator = if reduce { small - large } else { small };
+    let denominator = if reduce { small + large } else { large };
+    let acute = arctangent(numerator / (if denominator > 0.0 { denominator } else { 1.0 }));
+    let acute = acute + if reduce { FRAC_PI_4 } else { 0.0 };
+    let acute = if y > p { FRAC_PI_2 - acute } else { acute };
+    if x < 0.0 { PI - acute } else { acute }
 }
 
 /// atan y for |y| <= tan(pi/8), odd minimax polynomial (coefficients fitted by `tests/reference/arctangent.py`).

@@ -6,11 +6,14 @@
 
 pub mod angles;
 mod double;
+pub mod orthant;
 mod pair;
+pub mod quadruple;
 mod relu;
 
 pub use double::exact_pair;
 pub use pair::Pair;
+pub use quadruple::{Quad, QuadAverage};
 pub use relu::{PairAverage, Relu, TripleAverage, quartic_part};
 
 /// Averages of an activation g that the population loss and its gradient need.
@@ -19,4 +22,6 @@ pub trait Averages {
     fn pair(&self, pair: &Pair) -> PairAverage;
     /// E[g'(u) v g(w)] with its derivatives by the covariances, for the pair (u, w) and C_uv, C_vw.
     fn triple(&self, uw: &Pair, c_uv: f64, c_vw: f64) -> TripleAverage;
+    /// E[g'(a) g'(b) g(c) g(d)] with its derivatives by the ten covariances.
+    fn quadruple(&self, quad: &Quad) -> QuadAverage;
 }

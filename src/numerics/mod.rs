@@ -5,6 +5,7 @@ pub mod level;
 pub mod linalg;
 pub mod memory;
 pub mod optimise;
+pub mod quadrature;
 pub mod random;
 pub mod rkc;
 pub mod root;

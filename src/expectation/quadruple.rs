@@ -1,0 +1,221 @@
+//! ReLU averages of up to four fields: second moments over an orthant.
+//!
+//! E[H(a) H(b) c+ d+] = E[c d; a, b, c, d > 0]. Everything in it is elementary except P4 (theory 02, eq. 02-quadruple). The
+//! cases in which fields coincide are second moments over an orthant of fewer fields, with closed forms of their own.
+
+use std::f64::consts::PI;
+
+use super::orthant::{self, Link, PAIRS, Quadruples, p2, p3, position};
+use super::{Averages, Pair, Relu};
+
+const FOUR_PI: f64 = 4.0 * PI;
+const FOUR_PI_SQUARED: f64 = 4.0 * PI * PI;
+
+/// Geometry of four fields: standard deviations, and the six pairs of unit fields in the order of
+/// [`orthant::PAIRS`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Quad {
+    pub norms: [f64; 4],
+    pub links: [Link; 6],
+}
+
+impl Quad {
+    /// From the vectors, all of one length: accurate also for nearly parallel ones.
+    pub fn from_vectors(vectors: [&[f64]; 4]) -> Quad {
+        Quad::from_pairs(PAIRS.map(|(i, j)| Pair::from_vectors(vectors[i], vectors[j])))
+    }
+
+    /// From the covariance matrix (its upper triangle is read). Nearly parallel fields are as good as their correlation.
+    pub fn from_covariance(c: &[[f64; 4]; 4]) -> Quad {
+        Quad::from_pairs(PAIRS.map(|(i, j)| Pair::from_covariance(c[i][i], c[j][j], c[i][j])))
+    }
+
+    fn from_pairs(pairs: [Pair; 6]) -> Quad {
+        let norms = [pairs[0].norm_u, pairs[0].norm_v, pairs[5].norm_u, pairs[5].norm_v];
+        Quad { norms, links: pairs.map(|pair| Link::from(&pair)) }
+    }
+}
+
+/// E[g'(a) g'(b) g(c) g(d)] and its derivatives.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct QuadAverage {
+    pub value: f64,
+    /// By the covariances aa, ab, ac, ad, bb, bc, bd, cc, cd, dd; an off-diagonal one counts once.
+    pub derivatives: [f64; 10],
+}
+
+/// E[H(a) H(b) c+ d+] with derivatives; see [`Averages::quadruple`].
+pub(super) fn average(quad: &Quad) -> QuadAverage {
+    if quad.norms.contains(&0.0) {
+        return QuadAverage { value: 0.0, derivatives: [0.0; 10] };
+    }
+    let orthants = orthant::body::<1>(&orthant::single(&quad.links), None);
+    let given = orthants.given.map(|g| g[0]);
+    let scale = quad.norms[2] * quad.norms[3];
+    let mut value = [0.0];
+    product(&orthant::single(&quad.links), &orthants.p4, &orthants.given, [0, 1, 2, 3], &mut value);
+    let mut derivatives = derivatives(&quad.links, orthants.p4[0], &given);
+    let mut at = 0;
+    for i in 0..4 {
+        for j in i..4 {
+            derivatives[at] *= scale / (quad.norms[i] * quad.norms[j]);
+            at += 1;
+        }
+    }
+    QuadAverage { value: scale * value[0], derivatives }
+}
+
+/// E[c d; a, b, c, d > 0] of unit fields in L lanes; `roles` are the positions of a, b, c, d among the lanes' fields
+/// (theory 02, eq. 02-quadruple).
+#[inline(always)]
+pub(crate) fn product<const L: usize>(
+    fields: &Quadruples<L>,
+    p4: &[f64; L],
+    given: &[[f64; L]; 6],
+    roles: [usize; 4],
+    value: &mut [f64; L],
+) {
+    let [a, b, c, d] = roles;
+    let [ab, ac, ad] = [position(a, b), position(a, c), position(a, d)];
+    let [bc, bd, cd] = [position(b, c), position(b, d), position(c, d)];
+    let (r, s) = (&fields.r, &fields.s);
+    for t in 0..L {
+        let (ca, cb, da, db) = (r[ac][t], r[bc][t], r[ad][t], r[bd][t]);
+        let tilt = tilt(r[ab][t], s[ab][t], fields.e[ab][t], ca, cb, da, db);
+        let edges = s[cd][t] * given[cd][t]
+            + (ca * s[ad][t] * given[ad][t] + cb * s[bd][t] * given[bd][t])
+            + (da * s[ac][t] * given[ac][t] + db * s[bc][t] * given[bc][t])
+            + tilt * given[ab][t];
+        value[t] = r[cd][t] * p4[t] + edges / FOUR_PI_SQUARED;
+    }
+}
+
+/// (r_ca r_db + r_cb r_da - r_ab (r_ca r_da + r_cb r_db)) / s_ab, without cancellation at nearly parallel a, b, where it
+/// vanishes.
+#[inline(always)]
+fn tilt(r: f64, s: f64, e: f64, ca: f64, cb: f64, da: f64, db: f64) -> f64 {
+    let along = e * (ca * da + cb * db);
+    let parallel = along - (ca - cb) * (da - db);
+    let opposite = (ca + cb) * (da + db) - along;
+    (if r > 0.0 { parallel } else { opposite }) / (if s > 0.0 { s } else { 1.0 })
+}
+
+/// Derivatives at unit variances, in the order of [`QuadAverage`] (theory 02, eq. 02-quadruple-derivative).
+fn derivatives(links: &[Link; 6], p4: f64, given: &[f64; 6]) -> [f64; 10] {
+    let link = |i: usize, j: usize| &links[position(i, j)];
+    // Density of (j, l) at 0 times P(the others > 0 | j = l = 0); infinite numerators over 0 count as 0.
+    let edge = |j: usize, l: usize| {
+        let p = position(j, l);
+        if links[p].s > 0.0 { given[p] / (FOUR_PI_SQUARED * links[p].s) } else { 0.0 }
+    };
+    // Covariance of d and l given j = 0.
+    let part = |d: usize, l: usize, j: usize| link(d, l).r - link(d, j).r * link(l, j).r;
+    // E[delta(j) H(p) H(q) d+], {j, p, q, d} the four fields.
+    let cut = |j: usize, d: usize| {
+        let others = (0..4).filter(|&l| l != j && l != d).map(|l| part(d, l, j) * edge(j, l));
+        others.sum::<f64>() + link(j, d).s * given[position(j, d)] / FOUR_PI_SQUARED
+    };
+    let [a, b, c, d] = [0, 1, 2, 3];
+    let (ab, ac, ad, bc, bd) = (both_cut(links, given), cut(a, d), cut(a, c), cut(b, d), cut(b, c));
+    let (cc, dd) = (0.5 * cut(c, d), 0.5 * cut(d, c));
+    // Steps do not feel the scale of their field.
+    let aa = -0.5 * (link(a, b).r * ab + link(a, c).r * ac + link(a, d).r * ad);
+    let bb = -0.5 * (link(a, b).r * ab + link(b, c).r * bc + link(b, d).r * bd);
+    [aa, ab, ac, ad, bb, bc, bd, cc, p4, dd]
+}
+
+/// E[delta(a) delta(b) c+ d+] at unit variances.
+fn both_cut(links: &[Link; 6], given: &[f64; 6]) -> f64 {
+    let [ab, ac, ad, bc, bd, _] = links;
+    if !(ab.s > 0.0) {
+        return 0.0;
+    }
+    // Standard deviation of c given a = b = 0, from det(a, b, c).
+    let width = |ac: &Link, bc: &Link| {
+        let mixed = bc.r - ab.r * ac.r;
+        ((ab.s * ac.s - mixed) * (ab.s * ac.s + mixed)).max(0.0).sqrt() / ab.s
+    };
+    let angle = PI - given[0];
+    let pair = Pair {
+        norm_u: width(ac, bc),
+        norm_v: width(ad, bd),
+        cosine: angle.cos(),
+        sine: angle.sin(),
+        supplement: given[0],
+    };
+    Relu.pair(&pair).value / (2.0 * PI * ab.s)
+}
+
+/// Second moments over the orthant of three unit fields x, y, z, given the pairs (xy, xz, yz): E[x x], E[y y], E[z z],
+/// E[x y], E[x z], E[y z], each times the indicator of x, y, z > 0 (theory 02, eq. 02-three-moments).
+pub fn three_moments(xy: &Link, xz: &Link, yz: &Link) -> [f64; 6] {
+    let p = p3(xy.a, xz.a, yz.a);
+    // E[c d; c, d, e > 0] from the pairs cd, ce, de.
+    let mixed = |cd: &Link, ce: &Link, de: &Link| cd.r * p + (cd.s + ce.r * de.s + de.r * ce.s) / FOUR_PI;
+    // E[c c; c, d, e > 0].
+    let square = |cd: &Link, ce: &Link, de: &Link| {
+        p + (cd.r * cd.s + ce.r * ce.s + tilt(de.r, de.s, de.e, cd.r, ce.r, cd.r, ce.r)) / FOUR_PI
+    };
+    [
+        square(xy, xz, yz),
+        square(xy, yz, xz),
+        square(xz, yz, xy),
+        mixed(xy, xz, yz),
+        mixed(xz, xy, yz),
+        mixed(yz, xy, xz),
+    ]
+}
+
+/// Second moments over the quadrant of two unit fields: E[x x; x, y > 0] (equal to that of y) and E[x y; x, y > 0]
+/// (theory 02, eq. 02-two-moments).
+pub fn two_moments(xy: &Link) -> [f64; 2] {
+    let p = p2(xy.a);
+    [p + xy.r * xy.s / (2.0 * PI), xy.r * p + xy.s / (2.0 * PI)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known() {
+        let c = |v: [f64; 10]| {
+            [[v[0], v[1], v[2], v[3]], [0.0, v[4], v[5], v[6]], [0.0, 0.0, v[7], v[8]], [0.0, 0.0, 0.0, v[9]]]
+        };
+        for (m, x) in [
+            ([1.0, 0.5, 0.5, 0.5, 1.0, 0.5, 0.5, 1.0, 0.5, 1.0], 0.233336739328439),
+            ([1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0, 0.0, 1.0], 0.0397887357729738),
+            ([1.0, 0.3, 0.2, -0.1, 1.5, 0.4, 0.25, 0.8, 0.15, 1.2], 0.0874580887435214),
+            ([1.0, -0.4, 0.3, 0.5, 1.0, 0.1, -0.2, 1.0, 0.6, 1.0], 0.107830743622194),
+        ] {
+            let v = Relu.quadruple(&Quad::from_covariance(&c(m)));
+            eprintln!("{:e}", v.value - x);
+            let h = 1e-5;
+            for k in 0..10 {
+                let f = |s: f64| {
+                    let mut m = m;
+                    m[k] += s * h;
+                    Relu.quadruple(&Quad::from_covariance(&c(m))).value
+                };
+                eprintln!("   {k} {} {:e}", v.derivatives[k], (f(1.0) - f(-1.0)) / (2.0 * h) - v.derivatives[k]);
+            }
+        }
+        // coincidences
+        let u = [[0.3, -0.4, 1.2, 0.1], [1.0, 0.2, 0.5, -0.3], [0.4, 0.9, -0.3, 1.0], [-0.5, 0.3, 0.8, 0.2]];
+        let l = |i: usize, j: usize| Link::from(&Pair::from_vectors(&u[i], &u[j]));
+        let n = |i: usize| u[i].iter().map(|x| x * x).sum::<f64>().sqrt();
+        let q = |i: [usize; 4]| Relu.quadruple(&Quad::from_vectors(i.map(|i| &u[i][..]))).value;
+        let m = three_moments(&l(0, 1), &l(0, 2), &l(1, 2));
+        eprintln!("a=b {:e}", q([0, 0, 1, 2]) - m[5] * n(1) * n(2));
+        eprintln!("c=d {:e}", q([0, 1, 2, 2]) - m[2] * n(2) * n(2));
+        eprintln!("a=c {:e}", q([0, 1, 0, 2]) - m[4] * n(0) * n(2));
+        eprintln!("a=d {:e}", q([0, 1, 2, 0]) - m[4] * n(0) * n(2));
+        eprintln!("b=c {:e}", q([0, 1, 1, 2]) - m[5] * n(1) * n(2));
+        let m = two_moments(&l(0, 1));
+        eprintln!("a=b,c=d {:e}", q([0, 0, 1, 1]) - m[0] * n(1) * n(1));
+        eprintln!("a=b=c {:e}", q([0, 0, 0, 1]) - m[1] * n(1) * n(0));
+        eprintln!("a=c b=d {:e}", q([0, 1, 0, 1]) - m[1] * n(1) * n(0));
+        eprintln!("a=c=d {:e}", q([0, 1, 0, 0]) - m[0] * n(0) * n(0));
+        eprintln!("all {:e}", q([0, 0, 0, 0]) - 0.5 * n(0) * n(0));
+    }
+}
