@@ -74,7 +74,7 @@ pub(crate) fn direction(y: f64, x: f64) -> f64 {
 
 /// atan y for |y| <= tan(pi/8), odd minimax polynomial (coefficients fitted by `tests/reference/arctangent.py`).
 #[inline(always)]
-fn arctangent(y: f64) -> f64 {
+pub(crate) fn arctangent(y: f64) -> f64 {
     let z = y * y;
     let z2 = z * z;
     let z4 = z2 * z2;

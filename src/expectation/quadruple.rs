@@ -49,7 +49,7 @@ pub(super) fn average(quad: &Quad) -> QuadAverage {
     if quad.norms.contains(&0.0) {
         return QuadAverage { value: 0.0, derivatives: [0.0; 10] };
     }
-    let orthants = orthant::body::<1>(&orthant::single(&quad.links), None);
+    let orthants = orthant::evaluate(&quad.links);
     let given = orthants.given.map(|g| g[0]);
     let scale = quad.norms[2] * quad.norms[3];
     let mut value = [0.0];
@@ -109,7 +109,7 @@ fn derivatives(links: &[Link; 6], p4: f64, given: &[f64; 6]) -> [f64; 10] {
         if links[p].s > 0.0 { given[p] / (FOUR_PI_SQUARED * links[p].s) } else { 0.0 }
     };
     // Covariance of d and l given j = 0.
-    let part = |d: usize, l: usize, j: usize| link(d, l).r - link(d, j).r * link(l, j).r;
+    let part = |d: usize, l: usize, j: usize| given_zero(link(d, l), link(d, j), link(l, j));
     // E[delta(j) H(p) H(q) d+], {j, p, q, d} the four fields.
     let cut = |j: usize, d: usize| {
         let others = (0..4).filter(|&l| l != j && l != d).map(|l| part(d, l, j) * edge(j, l));
@@ -124,6 +124,11 @@ fn derivatives(links: &[Link; 6], p4: f64, given: &[f64; 6]) -> [f64; 10] {
     [aa, ab, ac, ad, bb, bc, bd, cc, p4, dd]
 }
 
+/// Covariance of k and l given i = 0, from the pairs kl, ik, il.
+fn given_zero(kl: &Link, ik: &Link, il: &Link) -> f64 {
+    orthant::partial(kl.r, kl.e, ik.r, ik.e, il.r, il.e)
+}
+
 /// E[delta(a) delta(b) c+ d+] at unit variances.
 fn both_cut(links: &[Link; 6], given: &[f64; 6]) -> f64 {
     let [ab, ac, ad, bc, bd, _] = links;
@@ -132,7 +137,7 @@ fn both_cut(links: &[Link; 6], given: &[f64; 6]) -> f64 {
     }
     // Standard deviation of c given a = b = 0, from det(a, b, c).
     let width = |ac: &Link, bc: &Link| {
-        let mixed = bc.r - ab.r * ac.r;
+        let mixed = given_zero(bc, ab, ac);
         ((ab.s * ac.s - mixed) * (ab.s * ac.s + mixed)).max(0.0).sqrt() / ab.s
     };
     let angle = PI - given[0];
@@ -177,45 +182,33 @@ pub fn two_moments(xy: &Link) -> [f64; 2] {
 mod tests {
     use super::*;
 
+    /// Fields that coincide: the same numbers from the closed forms of fewer fields, also times -1 and with zero fields.
     #[test]
-    fn known() {
-        let c = |v: [f64; 10]| {
-            [[v[0], v[1], v[2], v[3]], [0.0, v[4], v[5], v[6]], [0.0, 0.0, v[7], v[8]], [0.0, 0.0, 0.0, v[9]]]
-        };
-        for (m, x) in [
-            ([1.0, 0.5, 0.5, 0.5, 1.0, 0.5, 0.5, 1.0, 0.5, 1.0], 0.233336739328439),
-            ([1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0, 0.0, 1.0], 0.0397887357729738),
-            ([1.0, 0.3, 0.2, -0.1, 1.5, 0.4, 0.25, 0.8, 0.15, 1.2], 0.0874580887435214),
-            ([1.0, -0.4, 0.3, 0.5, 1.0, 0.1, -0.2, 1.0, 0.6, 1.0], 0.107830743622194),
-        ] {
-            let v = Relu.quadruple(&Quad::from_covariance(&c(m)));
-            eprintln!("{:e}", v.value - x);
-            let h = 1e-5;
-            for k in 0..10 {
-                let f = |s: f64| {
-                    let mut m = m;
-                    m[k] += s * h;
-                    Relu.quadruple(&Quad::from_covariance(&c(m))).value
-                };
-                eprintln!("   {k} {} {:e}", v.derivatives[k], (f(1.0) - f(-1.0)) / (2.0 * h) - v.derivatives[k]);
-            }
-        }
-        // coincidences
+    fn coincidences_have_their_own_closed_forms() {
         let u = [[0.3, -0.4, 1.2, 0.1], [1.0, 0.2, 0.5, -0.3], [0.4, 0.9, -0.3, 1.0], [-0.5, 0.3, 0.8, 0.2]];
-        let l = |i: usize, j: usize| Link::from(&Pair::from_vectors(&u[i], &u[j]));
-        let n = |i: usize| u[i].iter().map(|x| x * x).sum::<f64>().sqrt();
-        let q = |i: [usize; 4]| Relu.quadruple(&Quad::from_vectors(i.map(|i| &u[i][..]))).value;
-        let m = three_moments(&l(0, 1), &l(0, 2), &l(1, 2));
-        eprintln!("a=b {:e}", q([0, 0, 1, 2]) - m[5] * n(1) * n(2));
-        eprintln!("c=d {:e}", q([0, 1, 2, 2]) - m[2] * n(2) * n(2));
-        eprintln!("a=c {:e}", q([0, 1, 0, 2]) - m[4] * n(0) * n(2));
-        eprintln!("a=d {:e}", q([0, 1, 2, 0]) - m[4] * n(0) * n(2));
-        eprintln!("b=c {:e}", q([0, 1, 1, 2]) - m[5] * n(1) * n(2));
-        let m = two_moments(&l(0, 1));
-        eprintln!("a=b,c=d {:e}", q([0, 0, 1, 1]) - m[0] * n(1) * n(1));
-        eprintln!("a=b=c {:e}", q([0, 0, 0, 1]) - m[1] * n(1) * n(0));
-        eprintln!("a=c b=d {:e}", q([0, 1, 0, 1]) - m[1] * n(1) * n(0));
-        eprintln!("a=c=d {:e}", q([0, 1, 0, 0]) - m[0] * n(0) * n(0));
-        eprintln!("all {:e}", q([0, 0, 0, 0]) - 0.5 * n(0) * n(0));
+        let link = |i: usize, j: usize| Link::from(&Pair::from_vectors(&u[i], &u[j]));
+        let norm = |i: usize| u[i].iter().map(|x| x * x).sum::<f64>().sqrt();
+        let quad = |i: [usize; 4]| Relu.quadruple(&Quad::from_vectors(i.map(|i| &u[i][..]))).value;
+        let three = three_moments(&link(0, 1), &link(0, 2), &link(1, 2));
+        let two = two_moments(&link(0, 1));
+        for (units, expected) in [
+            ([0, 0, 1, 2], three[5] * norm(1) * norm(2)),
+            ([0, 1, 2, 2], three[2] * norm(2) * norm(2)),
+            ([0, 1, 0, 2], three[4] * norm(0) * norm(2)),
+            ([0, 1, 2, 0], three[4] * norm(0) * norm(2)),
+            ([0, 1, 1, 2], three[5] * norm(1) * norm(2)),
+            ([0, 0, 1, 1], two[0] * norm(1) * norm(1)),
+            ([0, 0, 0, 1], two[1] * norm(1) * norm(0)),
+            ([0, 1, 0, 1], two[1] * norm(1) * norm(0)),
+            ([0, 1, 0, 0], two[0] * norm(0) * norm(0)),
+            ([0, 0, 0, 0], 0.5 * norm(0) * norm(0)),
+        ] {
+            assert!((quad(units) - expected).abs() < 1e-15, "{units:?}: {} against {expected}", quad(units));
+        }
+        let (zero, minus) = ([0.0; 4], u[0].map(|x| -x));
+        for vectors in [[&zero, &u[0], &u[1], &u[2]], [&u[0], &u[1], &zero, &u[2]], [&u[0], &minus, &u[1], &u[2]]] {
+            let value = Relu.quadruple(&Quad::from_vectors(vectors.map(|v| &v[..]))).value;
+            assert!(value.abs() < 1e-16, "{value:e}");
+        }
     }
 }

@@ -2,13 +2,17 @@
 //!
 //! The loss is L = E[(f - f*)^2] / 2 over x ~ N(0, I); label noise is not included.
 
+mod fields;
 mod gradient;
 mod hessian;
 mod kernel;
+mod noise;
 mod one_sided;
 mod risk;
 
+pub use fields::Fields;
 pub use gradient::{Coefficients, Field, coefficients};
 pub use hessian::{Hessian, hessian};
+pub use noise::{error_moments, error_moments_with, step_moments};
 pub use one_sided::{OneSided, one_sided};
 pub use risk::{risk, risk_exact, signed_risk};

@@ -3,6 +3,7 @@
 mod architecture;
 mod identities;
 mod labels;
+mod orthant;
 #[cfg(feature = "cli")]
 mod program;
 mod reference;
