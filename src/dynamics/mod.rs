@@ -1,5 +1,8 @@
-//! Velocities of the training rules and their integration: at present gradient flow of the population loss.
+//! Velocities of the training rules and their integration: gradient flow of the population loss on weights, one-pass SGD
+//! at any learning rate on overlaps.
 
 mod flow;
+mod sgd;
 
 pub use flow::{Descent, Integrator, evolve};
+pub use sgd::{Equations, Evolution, Outcome, evolve_sgd, iterate_map};

@@ -89,8 +89,6 @@ pub(crate) struct Orthants<const L: usize> {
     pub p4: [f64; L],
     /// For each pair (j, l): 2 pi times P(the two others > 0 | j = l = 0).
     pub given: [[f64; L]; 6],
-    /// Number of Gauss nodes used.
-    pub nodes: usize,
 }
 
 /// Fields (1, 2, 3, 4) of a path: 1 and 2 are moved against each other, 1 is reversed first if `reversed`. For each
@@ -107,9 +105,12 @@ const AIM: f64 = 15.5;
 /// Numbers of nodes that are tried.
 const NODES: [usize; 18] = [4, 5, 6, 7, 8, 9, 10, 12, 14, 16, 18, 20, 24, 32, 48, 64, 96, 128];
 
-/// Gauss rules on [0, 1], each with the longest interval for which it suffices.
-fn rules() -> &'static [(f64, Vec<(f64, f64)>)] {
-    static RULES: OnceLock<Vec<(f64, Vec<(f64, f64)>)>> = OnceLock::new();
+/// Nodes with weights on [0, 1].
+type Rule = Vec<(f64, f64)>;
+
+/// Gauss rules, each with the longest interval for which it suffices.
+fn rules() -> &'static [(f64, Rule)] {
+    static RULES: OnceLock<Vec<(f64, Rule)>> = OnceLock::new();
     // Singularities at distance pi / 2 from an interval of length X leave a Bernstein ellipse of parameter rho with
     // ln rho = asinh(pi / X); n nodes have error rho^(-2 n) (theory 02, eq. 02-ellipse).
     RULES.get_or_init(|| NODES.iter().map(|&n| (PI / (AIM / n as f64).sinh(), legendre(n))).collect())
@@ -139,7 +140,7 @@ pub(crate) fn body<const L: usize>(input: &Quadruples<L>, paths: Option<[usize; 
         None => choose(input, None),
     };
     let path = Path::set_up(input, &paths);
-    let (integral, nodes) = path.integrate();
+    let integral = path.integrate();
     let mut p4 = [0.0; L];
     for t in 0..L {
         p4[t] = path.start[t] + integral[t] / (4.0 * PI * PI);
@@ -148,7 +149,7 @@ pub(crate) fn body<const L: usize>(input: &Quadruples<L>, paths: Option<[usize; 
         p4[t] = if path.first_reversed[t] { path.p3_without_first[t] - p4[t] } else { p4[t] };
         p4[t] = if p4[t] > 0.0 { p4[t] } else { 0.0 };
     }
-    Orthants { p4, given: path.dihedral_angles(&paths), nodes }
+    Orthants { p4, given: path.dihedral_angles(&paths) }
 }
 
 /// Largest row sum of |r| for which [`body_weak`] is the faster way.
@@ -179,11 +180,11 @@ pub(crate) fn body_weak<const L: usize>(input: &Quadruples<L>) -> Orthants<L> {
             p4[t] += weight * childs(input, t, x) / (4.0 * PI * PI);
         }
     }
-    Orthants { p4, given: path.dihedral_angles(&paths), nodes: rule.len() }
+    Orthants { p4, given: path.dihedral_angles(&paths) }
 }
 
 fn weak_rule() -> &'static [(f64, f64)] {
-    static RULE: OnceLock<Vec<(f64, f64)>> = OnceLock::new();
+    static RULE: OnceLock<Rule> = OnceLock::new();
     RULE.get_or_init(|| legendre(5))
 }
 
@@ -407,12 +408,12 @@ impl<const L: usize> Path<L> {
         }
     }
 
-    /// Integral of F d psi from 0 to the end, and the number of nodes (theory 02, eq. 02-path).
+    /// Integral of F d psi from 0 to the end (theory 02, eq. 02-path).
     ///
     /// With t = tau sinh x, i tau the nearest singularity, all of them lie at height pi / 2 above and below, however
     /// close to the start they were. The length X only has to be about asinh(end / tau): tau follows from it.
     #[inline(always)]
-    fn integrate(&self) -> ([f64; L], usize) {
+    fn integrate(&self) -> [f64; L] {
         let (mut length, mut scale) = ([0.0; L], [0.0; L]);
         let mut longest = 0.0;
         for t in 0..L {
@@ -436,7 +437,7 @@ impl<const L: usize> Path<L> {
         for t in 0..L {
             total[t] *= scale[t] * length[t];
         }
-        (total, rule.len())
+        total
     }
 
     /// F d psi / d t at t = tan(psi / 2).

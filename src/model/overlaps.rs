@@ -21,6 +21,21 @@ impl Overlaps {
     /// # Errors
     /// [`Error::Shape`], [`Error::NonFinite`], [`Error::NotSymmetric`], [`Error::NotPositive`] with the eigenvalue.
     pub fn new(q: Array2<f64>, r: Array2<f64>, a: Array2<f64>, teacher: &Teacher) -> Result<Overlaps> {
+        Overlaps::integrated(q, r, a, teacher, tolerance::GRAM)
+    }
+
+    /// As [`Overlaps::new`] with a relative tolerance for the smallest eigenvalue: a state out of an integrator is a Gram
+    /// matrix to the integrator's tolerance only. It is checked, never clipped.
+    ///
+    /// # Errors
+    /// As [`Overlaps::new`].
+    pub fn integrated(
+        q: Array2<f64>,
+        r: Array2<f64>,
+        a: Array2<f64>,
+        teacher: &Teacher,
+        tolerance: f64,
+    ) -> Result<Overlaps> {
         const ACTION: &str = "use the overlaps";
         let (k, m) = (q.nrows(), teacher.units());
         let tasks = teacher.readouts().nrows();
@@ -40,8 +55,11 @@ impl Overlaps {
         }
         let top = concatenate![ndarray::Axis(1), q, r];
         let bottom = concatenate![ndarray::Axis(1), r.t(), *teacher.gram()];
-        let joint =
-            check_gram("the joint Gram matrix of students and teachers", concatenate![ndarray::Axis(0), top, bottom])?;
+        let joint = check_gram(
+            "the joint Gram matrix of students and teachers",
+            concatenate![ndarray::Axis(0), top, bottom],
+            tolerance,
+        )?;
         let q = joint.slice(ndarray::s![..k, ..k]).to_owned();
         Ok(Overlaps { q, r, a })
     }

@@ -51,7 +51,7 @@ impl Teacher {
         if gram.iter().chain(&readouts).any(|x| !x.is_finite()) {
             return Err(Error::NonFinite { action: ACTION, quantity: "an entry of T or b" });
         }
-        let gram = check_gram("the teacher's Gram matrix T", gram)?;
+        let gram = check_gram("the teacher's Gram matrix T", gram, tolerance::GRAM)?;
         if let Some(unit) = (0..m).find(|&i| gram[[i, i]] <= 0.0) {
             return Err(Error::Real {
                 action: ACTION,
@@ -124,14 +124,14 @@ impl Teacher {
     }
 }
 
-/// A symmetrised copy of a Gram matrix after checking symmetry and positive semidefiniteness to rounding.
-pub(super) fn check_gram(what: &'static str, mut gram: Array2<f64>) -> Result<Array2<f64>> {
+/// A symmetrised copy of a Gram matrix that is symmetric and positive semidefinite to this relative tolerance.
+pub(super) fn check_gram(what: &'static str, mut gram: Array2<f64>, tolerance: f64) -> Result<Array2<f64>> {
     let n = gram.nrows();
     let scale = linalg::max_abs(&gram);
     for i in 0..n {
         for j in 0..i {
             let difference = (gram[[i, j]] - gram[[j, i]]).abs();
-            if difference > tolerance::GRAM * scale {
+            if difference > tolerance * scale {
                 return Err(Error::NotSymmetric { what, row: i + 1, column: j + 1, difference });
             }
             let mean = 0.5 * (gram[[i, j]] + gram[[j, i]]);
@@ -140,7 +140,7 @@ pub(super) fn check_gram(what: &'static str, mut gram: Array2<f64>) -> Result<Ar
     }
     let values = linalg::eigvalsh(gram.view())?;
     let largest = linalg::max_abs(&values);
-    let floor = -tolerance::GRAM * largest;
+    let floor = -tolerance * largest;
     match values.first() {
         Some(&eigenvalue) if eigenvalue < floor => Err(Error::NotPositive { what, eigenvalue, floor }),
         _ => Ok(gram),

@@ -8,11 +8,14 @@ use ode_solvers::{OutputType, System};
 
 use crate::error::{Error, Result};
 
-struct Autonomous<F>(std::cell::RefCell<F>);
+struct Timed<F> {
+    rhs: std::cell::RefCell<F>,
+    start: f64,
+}
 
-impl<F: FnMut(&[f64], &mut [f64])> System<f64, DVector<f64>> for Autonomous<&mut F> {
-    fn system(&self, _time: f64, y: &DVector<f64>, dy: &mut DVector<f64>) {
-        (self.0.borrow_mut())(y.as_slice(), dy.as_mut_slice());
+impl<F: FnMut(f64, &[f64], &mut [f64])> System<f64, DVector<f64>> for Timed<&mut F> {
+    fn system(&self, time: f64, y: &DVector<f64>, dy: &mut DVector<f64>) {
+        (self.rhs.borrow_mut())(self.start + time, y.as_slice(), dy.as_mut_slice());
     }
 }
 
@@ -23,19 +26,32 @@ impl<F: FnMut(&[f64], &mut [f64])> System<f64, DVector<f64>> for Autonomous<&mut
 /// [`Error::NonFinite`] when the integrator gives up or the state stops being finite. A warning about stiffness is a
 /// normal outcome near slow manifolds and answered by cutting the duration in halves.
 pub fn dop853(y: &mut [f64], duration: f64, tolerance: f64, f: &mut impl FnMut(&[f64], &mut [f64])) -> Result<usize> {
-    segment(y, duration, tolerance, f, 0)
+    segment(y, (0.0, duration), tolerance, &mut |_, y: &[f64], dy: &mut [f64]| f(y, dy), 0)
 }
 
-fn segment<F: FnMut(&[f64], &mut [f64])>(
+/// As [`dop853`] for y' = f(t, y) from one time to another.
+///
+/// # Errors
+/// As [`dop853`].
+pub fn dop853_in_time(
     y: &mut [f64],
-    duration: f64,
+    (from, to): (f64, f64),
+    tolerance: f64,
+    f: &mut impl FnMut(f64, &[f64], &mut [f64]),
+) -> Result<usize> {
+    segment(y, (from, to - from), tolerance, f, 0)
+}
+
+fn segment<F: FnMut(f64, &[f64], &mut [f64])>(
+    y: &mut [f64],
+    (from, duration): (f64, f64),
     tolerance: f64,
     f: &mut F,
     depth: usize,
 ) -> Result<usize> {
     let start = DVector::from_column_slice(y);
     let mut solver = Dop853::from_param(
-        Autonomous(std::cell::RefCell::new(&mut *f)),
+        Timed { rhs: std::cell::RefCell::new(&mut *f), start: from },
         0.0,
         duration,
         duration,
@@ -66,8 +82,9 @@ fn segment<F: FnMut(&[f64], &mut [f64])>(
         }
         Err(_) if depth < 12 => {
             drop(solver);
-            let first = segment(y, duration / 2.0, tolerance, f, depth + 1)?;
-            Ok(first + segment(y, duration / 2.0, tolerance, f, depth + 1)?)
+            let half = duration / 2.0;
+            let first = segment(y, (from, half), tolerance, f, depth + 1)?;
+            Ok(first + segment(y, (from + half, half), tolerance, f, depth + 1)?)
         }
         Err(_) => Err(Error::NonFinite { action: "integrate the flow", quantity: "the state" }),
     }
@@ -83,6 +100,13 @@ mod tests {
         let mut f = |y: &[f64], dy: &mut [f64]| (dy[0], dy[1]) = (y[1], -y[0]);
         dop853(&mut y, std::f64::consts::TAU, 1e-12, &mut f).unwrap();
         assert!((y[0] - 1.0).abs() < 1e-10 && y[1].abs() < 1e-10, "{y:?}");
+    }
+
+    #[test]
+    fn time_enters_the_right_hand_side() {
+        let mut y = [0.0];
+        dop853_in_time(&mut y, (1.0, 3.0), 1e-12, &mut |t, _: &[f64], dy: &mut [f64]| dy[0] = 3.0 * t * t).unwrap();
+        assert!((y[0] - 26.0).abs() < 1e-10);
     }
 
     #[test]

@@ -1,9 +1,12 @@
 //! The fields of a state: students first, then teachers, with norms and pairwise angles.
 
+use std::f64::consts::PI;
+
 use ndarray::Array2;
 
-use crate::expectation::Pair;
-use crate::expectation::orthant::Link;
+use super::Coefficients;
+use crate::expectation::orthant::{self, Link};
+use crate::expectation::{Pair, quartic_part};
 use crate::model::{Overlaps, Teacher, Weights};
 
 /// Norms, readouts and pairs of the U = K + M units of a state, for one task. What every sum over averages at finite
@@ -21,16 +24,21 @@ pub struct Fields {
 impl Fields {
     /// From overlaps. Nearly parallel units are as good as their correlation: an angle theta has error 1e-16 / theta.
     pub fn from_overlaps(overlaps: &Overlaps, teacher: &Teacher, task: usize) -> Fields {
-        let k = overlaps.q().nrows();
+        Fields::from_matrices(overlaps.q(), overlaps.r(), overlaps.readouts(), teacher, task)
+    }
+
+    /// As [`Fields::from_overlaps`] from Q (K x K), R (K x M) and readouts (tasks x K), taken as they are.
+    pub fn from_matrices(q: &Array2<f64>, r: &Array2<f64>, a: &Array2<f64>, teacher: &Teacher, task: usize) -> Fields {
+        let k = q.nrows();
         let covariance = |i: usize, j: usize| match (i < k, j < k) {
-            (true, true) => overlaps.q()[[i, j]],
-            (true, false) => overlaps.r()[[i, j - k]],
-            (false, true) => overlaps.r()[[j, i - k]],
+            (true, true) => q[[i, j]],
+            (true, false) => r[[i, j - k]],
+            (false, true) => r[[j, i - k]],
             (false, false) => teacher.gram()[[i - k, j - k]],
         };
         let diagonal: Vec<f64> = (0..k + teacher.units()).map(|i| covariance(i, i)).collect();
         let pair = |i: usize, j: usize| Pair::from_covariance(diagonal[i], diagonal[j], covariance(i, j));
-        Fields::new(k, overlaps.readouts(), teacher, task, pair)
+        Fields::new(k, a, teacher, task, pair)
     }
 
     /// From weights: accurate at any angle.
@@ -94,5 +102,45 @@ impl Fields {
     /// Pair of unit fields.
     pub fn link(&self, i: usize, j: usize) -> &Link {
         &self.links[i * self.units() + j]
+    }
+
+    /// The population loss E[e^2] / 2 (label noise not included), absolute error about 1e-16 times the squared sum of
+    /// strengths (theory 01, eq. 01-parts).
+    pub fn risk(&self) -> f64 {
+        let units = self.units();
+        let strengths: Vec<f64> = (0..units).map(|u| self.readouts[u] * self.norms[u]).collect();
+        let total: f64 = strengths.iter().sum();
+        let mut rest = 0.0;
+        for i in 0..units {
+            for j in 0..=i {
+                let r = self.link(i, j).r;
+                let weight = if i == j { 0.5 } else { 1.0 };
+                rest += weight * strengths[i] * strengths[j] * (r / 4.0 + r * r / (4.0 * PI) + quartic_part(r));
+            }
+        }
+        (total * total / (4.0 * PI) + rest).max(0.0)
+    }
+
+    /// A and B of the gradient's coefficient form (theory 03, eq. 03-coefficients). A zero student gets zero rows.
+    pub fn coefficients(&self) -> Coefficients {
+        let (k, units) = (self.students, self.units());
+        let mut a = Array2::zeros((k, k));
+        let mut b = Array2::zeros((k, units - k));
+        for i in (0..k).filter(|&i| self.norms[i] > 0.0) {
+            let readout = self.readouts[i];
+            let mut pull = 0.0;
+            for u in (0..units).filter(|&u| u != i && self.norms[u] > 0.0) {
+                let link = self.link(i, u);
+                pull += self.readouts[u] * self.norms[u] * link.s;
+                let angle = readout * self.readouts[u] * orthant::p2(link.a);
+                if u < k {
+                    a[[i, u]] = angle;
+                } else {
+                    b[[i, u - k]] = angle;
+                }
+            }
+            a[[i, i]] = 0.5 * readout * readout + readout * pull / (2.0 * PI * self.norms[i]);
+        }
+        Coefficients { a, b }
     }
 }

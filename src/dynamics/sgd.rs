@@ -1,0 +1,367 @@
+//! One-pass SGD in the overlaps: the ordinary differential equations of d -> infinity (theory 06, eq. 06-overlaps).
+
+use ndarray::Array2;
+
+use crate::error::{Error, Result};
+use crate::model::{Frame, Overlaps, Sgd, Teacher, Trajectory};
+use crate::numerics::integrate;
+use crate::population::{Fields, error_moments, step_moments};
+
+/// Smallest relative tolerance that rounding of the right-hand side allows.
+const LEAST_TOLERANCE: f64 = 1e-13;
+
+/// The state is called divergent when the loss passes this many times the larger of 1 and the loss at the start.
+const DIVERGED: f64 = 1e6;
+
+/// Pieces into which the time between two frames is cut to see a divergence.
+const LOOKS: usize = 8;
+
+/// Velocity of (Q, R) under [`Sgd`], for the readouts of a start and task 0.
+///
+/// The state as a vector: the K (K + 1) / 2 entries Q_ij, i <= j, row by row, then R row by row. Time is steps / d.
+#[derive(Clone, Debug)]
+pub struct Equations<'a> {
+    teacher: &'a Teacher,
+    rule: Sgd,
+    readouts: Array2<f64>,
+    students: usize,
+    /// 1 / d; 0 for the limit.
+    inverse_dimension: f64,
+}
+
+impl<'a> Equations<'a> {
+    /// Equations of d = infinity.
+    ///
+    /// # Errors
+    /// As [`Sgd::checked`]; [`Error::Count`] when the teacher has several tasks.
+    pub fn new(start: &Overlaps, teacher: &'a Teacher, rule: Sgd) -> Result<Equations<'a>> {
+        let tasks = teacher.readouts().nrows();
+        if tasks != 1 {
+            return Err(Error::Count {
+                action: "train by SGD",
+                quantity: "the number of tasks",
+                value: tasks,
+                needs: "1".into(),
+            });
+        }
+        let (readouts, students) = (start.readouts().clone(), start.q().nrows());
+        Ok(Equations { teacher, rule: rule.checked()?, readouts, students, inverse_dimension: 0.0 })
+    }
+
+    /// The exact conditional mean of one step at this d, times d: a map x -> x + velocity / d, not a differential
+    /// equation (theory 06, eq. 06-map).
+    ///
+    /// # Errors
+    /// [`Error::Real`] when d is below K + rank T, where the overlaps are not free.
+    pub fn at_dimension(mut self, d: f64) -> Result<Equations<'a>> {
+        let needed = self.students + self.teacher.rank();
+        if !(d >= needed as f64) {
+            return Err(Error::Real {
+                action: "train by SGD",
+                quantity: format!("the dimension d (K + rank T is {needed})"),
+                value: d,
+                needs: "at least K + rank T",
+            });
+        }
+        self.inverse_dimension = 1.0 / d;
+        Ok(self)
+    }
+
+    /// The training rule.
+    pub fn rule(&self) -> &Sgd {
+        &self.rule
+    }
+
+    /// Number of unknowns K (K + 1) / 2 + K M.
+    pub fn dim(&self) -> usize {
+        let k = self.students;
+        k * (k + 1) / 2 + k * self.teacher.units()
+    }
+
+    /// The state as a vector.
+    pub fn pack(&self, overlaps: &Overlaps) -> Vec<f64> {
+        self.flatten(overlaps.q(), overlaps.r())
+    }
+
+    fn flatten(&self, q: &Array2<f64>, r: &Array2<f64>) -> Vec<f64> {
+        let k = self.students;
+        let mut x: Vec<f64> = (0..k).flat_map(|i| (i..k).map(move |j| q[[i, j]])).collect();
+        x.extend(r.iter());
+        x
+    }
+
+    /// The vector as overlaps, if it is a Gram matrix to this relative tolerance.
+    ///
+    /// # Errors
+    /// [`Error::NotPositive`] with the eigenvalue, [`Error::NonFinite`].
+    pub fn unpack(&self, x: &[f64], tolerance: f64) -> Result<Overlaps> {
+        let (q, r) = self.matrices(x);
+        Overlaps::integrated(q, r, self.readouts.clone(), self.teacher, tolerance)
+    }
+
+    fn matrices(&self, x: &[f64]) -> (Array2<f64>, Array2<f64>) {
+        let (k, m) = (self.students, self.teacher.units());
+        let mut q = Array2::zeros((k, k));
+        let mut at = 0;
+        for i in 0..k {
+            for j in i..k {
+                (q[[i, j]], q[[j, i]]) = (x[at], x[at]);
+                at += 1;
+            }
+        }
+        let r = Array2::from_shape_fn((k, m), |(i, n)| x[at + i * m + n]);
+        (q, r)
+    }
+
+    /// Norms and angles at x.
+    pub fn fields(&self, x: &[f64]) -> Fields {
+        let (q, r) = self.matrices(x);
+        Fields::from_matrices(&q, &r, &self.readouts, self.teacher, 0)
+    }
+
+    /// Population loss at x.
+    pub fn risk(&self, x: &[f64]) -> f64 {
+        self.fields(x).risk()
+    }
+
+    /// Writes dx/dt at time t. A zero student does not move.
+    pub fn velocity(&self, time: f64, x: &[f64], velocity: &mut [f64]) {
+        let (q, r) = self.matrices(x);
+        let fields = Fields::from_matrices(&q, &r, &self.readouts, self.teacher, 0);
+        let (rate, batch) = (self.rule.rate(time), self.rule.batch as f64);
+        let t = self.teacher.gram();
+        let coefficients = fields.coefficients();
+        let (a, b) = (&coefficients.a, &coefficients.b);
+        // grad_i . w_j and grad_i . v_n.
+        let along_students = a.dot(&q) + b.dot(&r.t());
+        let along_teachers = a.dot(&r) + b.dot(t);
+        let decay = rate * self.rule.weight_decay;
+        let shrink = 1.0 - decay * self.inverse_dimension;
+        let mut noise = error_moments(&fields) * ((1.0 + 2.0 * self.inverse_dimension) / batch);
+        if self.rule.label_noise > 0.0 {
+            noise.scaled_add(self.rule.label_noise.powi(2) / batch, &step_moments(&fields));
+        }
+        let readouts = self.readouts.row(0);
+        let k = self.students;
+        let mut dq = Array2::zeros((k, k));
+        for i in 0..k {
+            for j in 0..k {
+                dq[[i, j]] = -rate * shrink * (along_students[[i, j]] + along_students[[j, i]])
+                    + rate * rate * readouts[i] * readouts[j] * noise[[i, j]]
+                    - decay * (1.0 + shrink) * q[[i, j]];
+            }
+        }
+        if self.inverse_dimension > 0.0 {
+            // Products of different samples of a batch: grad_i . grad_j.
+            let products = along_students.dot(&a.t()) + along_teachers.dot(&b.t());
+            dq.scaled_add(rate * rate * (1.0 - 1.0 / batch) * self.inverse_dimension, &products);
+        }
+        let dr = along_teachers * -rate - &r * decay;
+        velocity.copy_from_slice(&self.flatten(&dq, &dr));
+    }
+}
+
+/// How an integration ended.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Outcome {
+    Finished,
+    /// The loss passed `bound` at about this time.
+    Diverged {
+        time: f64,
+        bound: f64,
+    },
+}
+
+/// A trajectory of the SGD equations.
+#[derive(Clone, Debug)]
+pub struct Evolution {
+    /// Frames at the times asked for, up to a divergence.
+    pub trajectory: Trajectory,
+    pub outcome: Outcome,
+    /// Right-hand sides evaluated.
+    pub evaluations: usize,
+}
+
+/// Integrates the equations of d = infinity through the given ascending times from t = 0, relative and absolute
+/// tolerance per step as given (Dormand-Prince 8(5,3)); each frame's overlaps are checked to be a Gram matrix.
+///
+/// The loss has absolute error 1e-16 (K + M)^2; the `gradient_norm` of a frame is that of the population loss.
+///
+/// # Errors
+/// [`Error::Real`] for a tolerance below rounding or times that do not ascend; [`Error::NotPositive`] with the
+/// eigenvalue when a frame is no Gram matrix; [`Error::NonFinite`].
+pub fn evolve_sgd(start: &Overlaps, equations: &Equations, times: &[f64], tolerance: f64) -> Result<Evolution> {
+    check_times(times, tolerance)?;
+    let mut x = equations.pack(start);
+    let bound = DIVERGED * equations.risk(&x).max(1.0);
+    let mut evolution = Evolution { trajectory: Trajectory::default(), outcome: Outcome::Finished, evaluations: 0 };
+    let breaks = equations.rule.schedule.breaks(times.last().copied().unwrap_or(0.0));
+    let (mut now, mut loss) = (0.0, equations.risk(&x));
+    for &time in times {
+        while now < time {
+            let next_break = breaks.iter().copied().find(|&b| b > now * (1.0 + 1e-12)).unwrap_or(f64::INFINITY);
+            let piece = (time - now).min((time / LOOKS as f64).max(1e-3 * time));
+            let next = (now + piece).min(next_break).min(time);
+            let next = if time - next < 1e-9 * time { time } else { next };
+            // A step rule is right-continuous: keep the integrator's stages on its own side of the break.
+            let last = next - 1e-12 * next.abs();
+            evolution.evaluations += integrate::dop853_in_time(&mut x, (now, next), tolerance, &mut |t, x, v| {
+                equations.velocity(t.min(last), x, v)
+            })?;
+            let before = std::mem::replace(&mut loss, equations.risk(&x));
+            if !(loss <= bound) {
+                // Growth is exponential: interpolate the logarithm.
+                let share = ((bound / before).ln() / (loss / before).ln()).clamp(0.0, 1.0);
+                evolution.outcome = Outcome::Diverged { time: now + share * (next - now), bound };
+                return Ok(evolution);
+            }
+            now = next;
+        }
+        let overlaps = equations.unpack(&x, 100.0 * tolerance.max(1e-12))?;
+        let fields = equations.fields(&x);
+        evolution.trajectory.frames.push(Frame {
+            time,
+            loss: fields.risk(),
+            gradient_norm: gradient_norm(&fields, &overlaps, equations.teacher),
+            overlaps,
+        });
+    }
+    Ok(evolution)
+}
+
+fn gradient_norm(fields: &Fields, overlaps: &Overlaps, teacher: &Teacher) -> f64 {
+    let c = fields.coefficients();
+    let students = c.a.dot(overlaps.q()) + c.b.dot(&overlaps.r().t());
+    let teachers = c.a.dot(overlaps.r()) + c.b.dot(teacher.gram());
+    let squares = (&students * &c.a).sum() + (&teachers * &c.b).sum();
+    squares.max(0.0).sqrt()
+}
+
+fn check_times(times: &[f64], tolerance: f64) -> Result<()> {
+    let refuse = |quantity: String, value: f64, needs| Error::Real { action: "integrate", quantity, value, needs };
+    if !(tolerance >= LEAST_TOLERANCE && tolerance <= 0.1) {
+        return Err(refuse("the tolerance".into(), tolerance, "a number from 1e-13 (rounding) to 0.1"));
+    }
+    let mut before = 0.0;
+    for (n, &time) in times.iter().enumerate() {
+        if !(time >= before && time.is_finite()) {
+            return Err(refuse(format!("time number {}", n + 1), time, "finite times of 0 or above, ascending"));
+        }
+        before = time;
+    }
+    Ok(())
+}
+
+/// Iterates the exact conditional mean of one step (see [`Equations::at_dimension`]) for t d steps between the times
+/// given. At learning rates that matter this differs from the mean of SGD at order 1/d, because the mean of a function is
+/// not the function of the mean: see [`super::mean_path`].
+///
+/// # Errors
+/// As [`evolve_sgd`]; [`Error::Spec`] when the equations are those of d = infinity.
+pub fn iterate_map(start: &Overlaps, equations: &Equations, times: &[f64]) -> Result<Vec<Vec<f64>>> {
+    check_times(times, 0.1)?;
+    if equations.inverse_dimension == 0.0 {
+        return Err(Error::Spec {
+            action: "iterate the map of one step",
+            problem: "the equations are those of d = infinity; give them a dimension".into(),
+        });
+    }
+    let mut x = equations.pack(start);
+    let mut velocity = vec![0.0; x.len()];
+    let mut states = Vec::with_capacity(times.len());
+    let mut step = 0u64;
+    for &time in times {
+        let last = (time / equations.inverse_dimension).round() as u64;
+        while step < last {
+            equations.velocity(step as f64 * equations.inverse_dimension, &x, &mut velocity);
+            x.iter_mut().zip(&velocity).for_each(|(x, v)| *x += equations.inverse_dimension * v);
+            step += 1;
+        }
+        states.push(x.clone());
+    }
+    Ok(states)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{InitialLaw, Schedule, Weights};
+
+    fn start(k: usize, teacher: &Teacher, d: usize) -> Overlaps {
+        InitialLaw::new(d, 1.0, teacher).unwrap().draw(k, teacher, 3, 0).unwrap().overlaps(teacher)
+    }
+
+    /// eta -> 0 at fixed eta t is gradient flow, and the difference is of order eta.
+    #[test]
+    fn small_learning_rates_are_gradient_flow() {
+        let teacher = Teacher::correlated(2, 0.3).unwrap();
+        let start = start(3, &teacher, 7);
+        let weights = start.lift(&teacher).unwrap();
+        let flow = crate::dynamics::evolve(&weights, &teacher, 0, &[2.0], 1e-11, crate::dynamics::Integrator::Dop853)
+            .unwrap()
+            .frames[0]
+            .overlaps
+            .clone();
+        let distance = |learning_rate: f64| {
+            let rule = Sgd { learning_rate, ..Sgd::default() };
+            let equations = Equations::new(&start, &teacher, rule).unwrap();
+            let end =
+                evolve_sgd(&start, &equations, &[2.0 / learning_rate], 1e-10).unwrap().trajectory.frames[0].clone();
+            crate::numerics::linalg::max_abs(&(end.overlaps.q() - flow.q()))
+        };
+        let (coarse, fine) = (distance(1e-2), distance(1e-3));
+        assert!(fine < 2e-3 && (coarse / fine - 10.0).abs() < 0.5, "{coarse:e} {fine:e}");
+    }
+
+    /// K = M = 1: one unit at the teacher's direction, e = (|w| - 1) lambda*, all averages 1/2.
+    #[test]
+    fn one_aligned_unit_by_hand() {
+        let teacher = Teacher::orthonormal(1).unwrap();
+        let w = 1.3;
+        let start = Weights::new(ndarray::array![[w]], None, &teacher).unwrap().overlaps(&teacher);
+        let rule =
+            Sgd { learning_rate: 0.7, batch: 3, label_noise: 0.4, weight_decay: 0.2, schedule: Schedule::default() };
+        let d = 50.0;
+        let equations = Equations::new(&start, &teacher, rule).unwrap();
+        let mut v = [0.0; 2];
+        equations.velocity(0.0, &[w * w, w], &mut v);
+        let e = w - 1.0;
+        let dq = -2.0 * 0.7 * e * w / 2.0 + 0.49 / 3.0 * (e * e + 0.16) / 2.0 - 2.0 * 0.7 * 0.2 * w * w;
+        assert!((v[0] - dq).abs() < 1e-15 && (v[1] - (-0.7 * e / 2.0 - 0.14 * w)).abs() < 1e-15, "{v:?} {dq}");
+        let equations = equations.at_dimension(d).unwrap();
+        equations.velocity(0.0, &[w * w, w], &mut v);
+        // The step by hand: w' = (1 - 0.14 / d) w - (0.7 / d) g, g the batch mean of (e lambda - xi) H x.
+        let shrink = 1.0 - 0.14 / d;
+        let square = ((1.0 + 2.0 / d) * e * e / 2.0 + 0.08) / 3.0 * d + (2.0 / 3.0) * (e / 2.0).powi(2);
+        let expected =
+            ((shrink * w).powi(2) - 2.0 * shrink * 0.7 / d * w * e / 2.0 + 0.49 / (d * d) * square - w * w) * d;
+        assert!((v[0] - expected).abs() < 1e-13, "{} {expected}", v[0]);
+    }
+
+    #[test]
+    fn divergence_is_an_answer() {
+        let teacher = Teacher::orthonormal(2).unwrap();
+        let start = start(2, &teacher, 1000);
+        let rule = Sgd { learning_rate: 1.5, ..Sgd::default() };
+        let equations = Equations::new(&start, &teacher, rule).unwrap();
+        let evolution = evolve_sgd(&start, &equations, &[0.0, 1.0, 1000.0], 1e-8).unwrap();
+        assert_eq!(evolution.trajectory.frames.len(), 2);
+        match evolution.outcome {
+            Outcome::Diverged { time, .. } => assert!((1.0..1000.0).contains(&time), "{time}"),
+            outcome => panic!("{outcome:?}"),
+        }
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        let teacher = Teacher::orthonormal(2).unwrap();
+        let start = start(2, &teacher, 10);
+        let equations = Equations::new(&start, &teacher, Sgd::default()).unwrap();
+        assert!(evolve_sgd(&start, &equations, &[1.0], 1e-15).is_err());
+        assert!(evolve_sgd(&start, &equations, &[1.0, 0.5], 1e-8).is_err());
+        assert!(evolve_sgd(&start, &equations, &[f64::NAN], 1e-8).is_err());
+        assert!(equations.clone().at_dimension(3.0).unwrap_err().to_string().contains("4"));
+        assert!(Equations::new(&start, &teacher, Sgd { batch: 0, ..Sgd::default() }).is_err());
+        assert!(equations.unpack(&[1.0, 2.0, 1.0, 0.0, 0.0, 0.0, 0.0], 1e-10).is_err());
+    }
+}
