@@ -183,6 +183,7 @@
 //! | [`population`] | sums of averages at one state: risk, gradient, Hessian, one-sided slopes |
 //! | [`dynamics`] | gradient flow and its integration |
 //! | [`landscape`] | search, fixed points, spectra, verdicts, families, catalogue |
+//! | [`simulation`] | one-pass SGD and descent on a finite sample, by drawing inputs; uses no formula of the rooms above |
 //! | [`study`] | one function per verb of the program, from spec to report |
 //! | `figure` | pictures from reports, SVG and PNG (feature `cli`) |
 //! | `cli` | the program (feature `cli`) |
@@ -260,6 +261,7 @@ pub mod model;
 pub mod numerics;
 pub mod population;
 pub mod report;
+pub mod simulation;
 #[cfg(feature = "cli")]
 pub mod store;
 pub mod study;
