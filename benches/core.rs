@@ -1,10 +1,11 @@
 //! Times of the building blocks: `cargo bench`. Compare with the peers by `benches/peers/compare.py`.
 
 use committee::expectation::angles;
-use committee::model::{InitialLaw, Teacher};
+use committee::model::{InitialLaw, Sgd, Teacher};
 use committee::numerics::level::Level;
 use committee::numerics::linalg;
 use committee::population::{Field, hessian, risk, risk_exact};
+use committee::simulation::{Chain, Simulation, Witness};
 use criterion::{Criterion, criterion_group, criterion_main};
 use std::hint::black_box;
 
@@ -44,5 +45,32 @@ fn blocks(criterion: &mut Criterion) {
         .bench_function("exact risk K = M = 20", |bench| bench.iter(|| risk_exact(black_box(&start), &teacher, 0)));
 }
 
-criterion_group!(benches, blocks);
+fn one_pass(units: usize, dimension: usize) -> Simulation {
+    let teacher = Teacher::orthonormal(units).expect("teacher");
+    let law = InitialLaw::new(dimension, 1.0, &teacher).expect("law");
+    Simulation {
+        dimension,
+        rule: Sgd { label_noise: 0.1, ..Sgd::default() },
+        start: law.draw(units, &teacher, 1, 0).expect("start"),
+        teacher,
+        times: vec![0.0],
+        runs: 1,
+        seed: 1,
+        test_inputs: 0,
+    }
+}
+
+/// Steps of one sample: the explicit simulation and the chain, whose time must not depend on d.
+fn sgd(criterion: &mut Criterion) {
+    let mut witness = Witness::new(&one_pass(8, 10_000), 0).expect("run");
+    criterion.bench_function("explicit SGD K = M = 8, d = 10000", |bench| bench.iter(|| witness.advance(1)));
+    for (units, dimension) in [(2, 1000), (2, 1_000_000_000), (8, 1000), (8, 1_000_000_000)] {
+        let mut chain = Chain::new(&one_pass(units, dimension), 0).expect("run");
+        criterion.bench_function(&format!("chain K = M = {units}, d = {dimension}"), |bench| {
+            bench.iter(|| chain.advance(1));
+        });
+    }
+}
+
+criterion_group!(benches, blocks, sgd);
 criterion_main!(benches);

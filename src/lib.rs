@@ -140,6 +140,27 @@
 //! # }
 //! ```
 //!
+//! **SGD itself**, not its limit: many runs in 10^6 dimensions, drawn from their exact law at a cost that does not depend
+//! on d; [`simulation::explicit`] trains the d-dimensional networks.
+//!
+//! ```
+//! use committee::model::{InitialLaw, Sgd, Teacher};
+//! use committee::simulation::{Simulation, chain};
+//!
+//! # fn main() -> committee::error::Result<()> {
+//! let teacher = Teacher::orthonormal(2)?;
+//! let dimension = 1_000_000;
+//! let start = InitialLaw::new(dimension, 1.0, &teacher)?.draw(2, &teacher, 1, 0)?;
+//! let rule = Sgd { learning_rate: 0.5, batch: 10, label_noise: 0.1, ..Sgd::default() };
+//! let times = vec![0.0, 0.001];
+//! let simulation = Simulation { dimension, rule, teacher, start, times, runs: 8, seed: 1, test_inputs: 0 };
+//! let recording = chain::simulate(&simulation, &|_finished| true)?;
+//! let (variance, entry) = (recording.moments().variance, recording.q_entry(0, 0));
+//! assert!(variance[[0, entry]] < 1e-30 && variance[[1, entry]] > 0.0);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! **A network you trained** (rows of W in the teacher's coordinates): [`study::stability()`] with a file, or
 //! [`landscape::fixed_point::relax`] and [`landscape::Point::new`] on its weights.
 //!
@@ -183,6 +204,7 @@
 //! | [`population`] | sums of averages at one state: risk, gradient, Hessian, one-sided slopes |
 //! | [`dynamics`] | gradient flow and its integration |
 //! | [`landscape`] | search, fixed points, spectra, verdicts, families, catalogue |
+//! | [`simulation`] | one-pass SGD and descent on a finite sample, by drawing inputs; uses no formula of the rooms above |
 //! | [`study`] | one function per verb of the program, from spec to report |
 //! | `figure` | pictures from reports, SVG and PNG (feature `cli`) |
 //! | `cli` | the program (feature `cli`) |
@@ -260,6 +282,7 @@ pub mod model;
 pub mod numerics;
 pub mod population;
 pub mod report;
+pub mod simulation;
 #[cfg(feature = "cli")]
 pub mod store;
 pub mod study;

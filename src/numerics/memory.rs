@@ -15,12 +15,17 @@ pub fn available() -> f64 {
 ///
 /// `advice` says what still works.
 pub fn check_dense(action: &'static str, what: &str, n: usize, copies: usize, advice: &str) -> Result<()> {
-    let needed = copies as f64 * (n as f64).powi(2) * 8.0;
+    check(action, format!("{what} ({n} x {n})"), copies as f64 * (n as f64).powi(2), advice)
+}
+
+/// Refuses a computation that keeps more numbers (f64) at once than fit in the available memory.
+pub fn check(action: &'static str, what: String, numbers: f64, advice: &str) -> Result<()> {
+    let needed = 8.0 * numbers;
     let available = available();
     if needed > 0.8 * available {
         return Err(Error::Memory {
             action,
-            what: format!("{what} ({n} x {n})"),
+            what,
             needed_gib: needed / GIB,
             available_gib: available / GIB,
             advice: advice.to_string(),

@@ -4,6 +4,7 @@ pub mod integrate;
 pub mod level;
 pub mod linalg;
 pub mod memory;
+pub mod normal;
 pub mod optimise;
 pub mod quadrature;
 pub mod random;

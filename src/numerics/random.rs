@@ -10,6 +10,14 @@ pub mod purpose {
     pub const START: u64 = 1;
     /// Perturbation of a point: path `[PERTURB, n]`.
     pub const PERTURB: u64 = 2;
+    /// Training inputs and noise of run n of the explicit simulation: path `[WITNESS, n]`.
+    pub const WITNESS: u64 = 11;
+    /// The same of the reduced chain: path `[CHAIN, n]`.
+    pub const CHAIN: u64 = 12;
+    /// The finite sample of run n: path `[SAMPLE, n]`.
+    pub const SAMPLE: u64 = 13;
+    /// Fresh inputs for a test error: path `[TEST, purpose of the training stream, n, index of the time]`.
+    pub const TEST: u64 = 14;
 }
 
 /// The ChaCha8 stream with this path under a master seed. Equal paths give equal numbers; different paths are
