@@ -69,6 +69,26 @@ impl<'a> Equations<'a> {
         Ok(self)
     }
 
+    /// The same equations at d = infinity.
+    pub fn in_the_limit(&self) -> Equations<'a> {
+        Equations { inverse_dimension: 0.0, ..self.clone() }
+    }
+
+    /// 1 / d, 0 at d = infinity.
+    pub fn inverse_dimension(&self) -> f64 {
+        self.inverse_dimension
+    }
+
+    /// Number of students K.
+    pub fn students(&self) -> usize {
+        self.students
+    }
+
+    /// The teacher.
+    pub fn teacher(&self) -> &'a Teacher {
+        self.teacher
+    }
+
     /// The training rule.
     pub fn rule(&self) -> &Sgd {
         &self.rule
@@ -278,7 +298,7 @@ fn gradient_norm(fields: &Fields, overlaps: &Overlaps, teacher: &Teacher) -> f64
     squares.max(0.0).sqrt()
 }
 
-fn check_times(times: &[f64], tolerance: f64) -> Result<()> {
+pub(super) fn check_times(times: &[f64], tolerance: f64) -> Result<()> {
     let refuse = |quantity: String, value: f64, needs| Error::Real { action: "integrate", quantity, value, needs };
     if !(tolerance >= LEAST_TOLERANCE && tolerance <= 0.1) {
         return Err(refuse("the tolerance".into(), tolerance, "a number from 1e-13 (rounding) to 0.1"));
