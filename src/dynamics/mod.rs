@@ -1,8 +1,10 @@
 //! Velocities of the training rules and their integration: gradient flow of the population loss on weights, one-pass SGD
 //! at any learning rate on overlaps.
 
+mod finite;
 mod flow;
 mod sgd;
 
+pub use finite::{MeanState, mean_path};
 pub use flow::{Descent, Integrator, evolve};
 pub use sgd::{Equations, Evolution, Outcome, evolve_sgd, iterate_map};

@@ -5,7 +5,9 @@ use ndarray::Array2;
 use crate::error::{Error, Result};
 use crate::model::{Frame, Overlaps, Sgd, Teacher, Trajectory};
 use crate::numerics::integrate;
-use crate::population::{Fields, error_moments, step_moments};
+use crate::population::{
+    Fields, drift_derivatives, error_moment_derivatives, error_moments, step_moment_derivatives, step_moments,
+};
 
 /// Smallest relative tolerance that rounding of the right-hand side allows.
 const LEAST_TOLERANCE: f64 = 1e-13;
@@ -65,6 +67,26 @@ impl<'a> Equations<'a> {
         }
         self.inverse_dimension = 1.0 / d;
         Ok(self)
+    }
+
+    /// The same equations at d = infinity.
+    pub fn in_the_limit(&self) -> Equations<'a> {
+        Equations { inverse_dimension: 0.0, ..self.clone() }
+    }
+
+    /// 1 / d, 0 at d = infinity.
+    pub fn inverse_dimension(&self) -> f64 {
+        self.inverse_dimension
+    }
+
+    /// Number of students K.
+    pub fn students(&self) -> usize {
+        self.students
+    }
+
+    /// The teacher.
+    pub fn teacher(&self) -> &'a Teacher {
+        self.teacher
     }
 
     /// The training rule.
@@ -159,6 +181,45 @@ impl<'a> Equations<'a> {
         let dr = along_teachers * -rate - &r * decay;
         velocity.copy_from_slice(&self.flatten(&dq, &dr));
     }
+
+    /// Derivatives of the velocity of d = infinity by the overlaps, n x n with n = [`Equations::dim`]; not symmetric.
+    ///
+    /// They exist away from parallel and zero units, also where the students lie in the span of the teacher. An infinite
+    /// one is given as 0.
+    pub fn jacobian(&self, time: f64, x: &[f64]) -> Array2<f64> {
+        let fields = self.fields(x);
+        let (k, m) = (self.students, self.teacher.units());
+        let (rate, batch) = (self.rule.rate(time), self.rule.batch as f64);
+        let decay = rate * self.rule.weight_decay;
+        let mut noise = error_moment_derivatives(&fields) / batch;
+        if self.rule.label_noise > 0.0 {
+            noise.scaled_add(self.rule.label_noise.powi(2) / batch, &step_moment_derivatives(&fields));
+        }
+        let readouts = self.readouts.row(0);
+        let mut jacobian = Array2::zeros((self.dim(), self.dim()));
+        let mut row = 0;
+        for i in 0..k {
+            for j in i..k {
+                let (first, second) = (drift_derivatives(&fields, i, j), drift_derivatives(&fields, j, i));
+                for column in 0..self.dim() {
+                    jacobian[[row, column]] = -rate * (readouts[i] * first[column] + readouts[j] * second[column])
+                        + rate * rate * readouts[i] * readouts[j] * noise[[row, column]];
+                }
+                jacobian[[row, row]] -= 2.0 * decay;
+                row += 1;
+            }
+        }
+        for i in 0..k {
+            for n in 0..m {
+                for (column, slope) in drift_derivatives(&fields, i, k + n).into_iter().enumerate() {
+                    jacobian[[row, column]] = -rate * readouts[i] * slope;
+                }
+                jacobian[[row, row]] -= decay;
+                row += 1;
+            }
+        }
+        jacobian
+    }
 }
 
 /// How an integration ended.
@@ -237,7 +298,7 @@ fn gradient_norm(fields: &Fields, overlaps: &Overlaps, teacher: &Teacher) -> f64
     squares.max(0.0).sqrt()
 }
 
-fn check_times(times: &[f64], tolerance: f64) -> Result<()> {
+pub(super) fn check_times(times: &[f64], tolerance: f64) -> Result<()> {
     let refuse = |quantity: String, value: f64, needs| Error::Real { action: "integrate", quantity, value, needs };
     if !(tolerance >= LEAST_TOLERANCE && tolerance <= 0.1) {
         return Err(refuse("the tolerance".into(), tolerance, "a number from 1e-13 (rounding) to 0.1"));
@@ -363,5 +424,43 @@ mod tests {
         assert!(equations.clone().at_dimension(3.0).unwrap_err().to_string().contains("4"));
         assert!(Equations::new(&start, &teacher, Sgd { batch: 0, ..Sgd::default() }).is_err());
         assert!(equations.unpack(&[1.0, 2.0, 1.0, 0.0, 0.0, 0.0, 0.0], 1e-10).is_err());
+    }
+
+    /// The Jacobian against central differences: a free state, one whose students lie in the span of the teacher, more
+    /// teachers than students, readouts of both signs.
+    #[test]
+    fn jacobian_matches_differences() {
+        for (k, m, d, rho) in [(1, 1, 5, 0.0), (2, 2, 9, 0.0), (3, 2, 9, 0.3), (2, 4, 4, -0.2), (4, 3, 20, 0.2)] {
+            let teacher = Teacher::correlated(m, rho).unwrap();
+            let weights = InitialLaw::new(d, 1.0, &teacher).unwrap().draw(k, &teacher, 3, 0).unwrap();
+            let a = Array2::from_shape_fn((1, k), |(_, i)| 1.0 - 0.6 * i as f64);
+            let start = Weights::new(weights.rows().clone(), Some(a), &teacher).unwrap().overlaps(&teacher);
+            let rule = Sgd {
+                learning_rate: 0.7,
+                batch: 2,
+                label_noise: 0.4,
+                weight_decay: 0.2,
+                schedule: Schedule::default(),
+            };
+            let equations = Equations::new(&start, &teacher, rule).unwrap();
+            let x = equations.pack(&start);
+            let jacobian = equations.jacobian(0.0, &x);
+            let n = equations.dim();
+            for column in 0..n {
+                let h = 1e-5;
+                let shifted = |sign: f64| {
+                    let (mut y, mut v) = (x.clone(), vec![0.0; n]);
+                    y[column] += sign * h;
+                    equations.velocity(0.0, &y, &mut v);
+                    v
+                };
+                let (up, down) = (shifted(1.0), shifted(-1.0));
+                for row in 0..n {
+                    let numeric = (up[row] - down[row]) / (2.0 * h);
+                    let error = (jacobian[[row, column]] - numeric).abs();
+                    assert!(error < 1e-7 * (1.0 + numeric.abs()), "K = {k}, M = {m}, {row} by {column}: {error:e}");
+                }
+            }
+        }
     }
 }

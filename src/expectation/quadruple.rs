@@ -178,6 +178,51 @@ pub fn two_moments(xy: &Link) -> [f64; 2] {
     [p + xy.r * xy.s / (2.0 * PI), xy.r * p + xy.s / (2.0 * PI)]
 }
 
+/// x / y, and 0 where y is: numerators over the sine of parallel fields vanish with it or have no derivative.
+fn ratio(x: f64, y: f64) -> f64 {
+    if y > 0.0 { x / y } else { 0.0 }
+}
+
+/// Derivatives of [`three_moments`] (rows, in its order) by the covariances xx, yy, zz, xy, xz, yz (columns).
+pub fn three_moment_derivatives(xy: &Link, xz: &Link, yz: &Link) -> [[f64; 6]; 6] {
+    let p = p3(xy.a, xz.a, yz.a);
+    // By cc, dd, ee, cd, ce, de for E[c d; c, d, e > 0].
+    let mixed = |cd: &Link, ce: &Link, de: &Link| {
+        let by_ce = (de.s + ratio(given_zero(cd, ce, de), ce.s)) / FOUR_PI;
+        let by_de = (ce.s + ratio(given_zero(cd, ce, de), de.s)) / FOUR_PI;
+        let by_cc = (cd.s + ratio(given_zero(de, cd, ce), ce.s)) / (2.0 * FOUR_PI);
+        let by_dd = (cd.s + ratio(given_zero(ce, cd, de), de.s)) / (2.0 * FOUR_PI);
+        [by_cc, by_dd, -0.5 * (ce.r * by_ce + de.r * by_de), p, by_ce, by_de]
+    };
+    // By cc, dd, ee, cd, ce, de for E[c c; c, d, e > 0].
+    let square = |cd: &Link, ce: &Link, de: &Link| {
+        let by_cd = 2.0 * (cd.s + ratio(given_zero(ce, cd, de), de.s)) / FOUR_PI;
+        let by_ce = 2.0 * (ce.s + ratio(given_zero(cd, ce, de), de.s)) / FOUR_PI;
+        // Variance of c given d = e = 0.
+        let across = given_zero(ce, cd, de);
+        let variance = ratio((cd.s * de.s - across) * (cd.s * de.s + across), de.s * de.s);
+        let by_de = ratio(variance.max(0.0), de.s) / FOUR_PI;
+        let by_dd = -0.5 * (cd.r * by_cd + de.r * by_de);
+        [p, by_dd, -0.5 * (ce.r * by_ce + de.r * by_de), by_cd, by_ce, by_de]
+    };
+    let [xx, yy, zz] = [square(xy, xz, yz), square(xy, yz, xz), square(xz, yz, xy)];
+    let [mxy, mxz, myz] = [mixed(xy, xz, yz), mixed(xz, xy, yz), mixed(yz, xy, xz)];
+    [
+        xx,
+        [yy[1], yy[0], yy[2], yy[3], yy[5], yy[4]],
+        [zz[1], zz[2], zz[0], zz[5], zz[3], zz[4]],
+        mxy,
+        [mxz[0], mxz[2], mxz[1], mxz[4], mxz[3], mxz[5]],
+        [myz[2], myz[0], myz[1], myz[4], myz[5], myz[3]],
+    ]
+}
+
+/// Derivatives of E[x x; x, y > 0], E[y y; x, y > 0], E[x y; x, y > 0] (rows) by the covariances xx, yy, xy (columns).
+pub fn two_moment_derivatives(xy: &Link) -> [[f64; 3]; 3] {
+    let (p, slope) = (p2(xy.a), xy.s / PI);
+    [[p, -0.5 * xy.r * slope, slope], [-0.5 * xy.r * slope, p, slope], [xy.s / FOUR_PI, xy.s / FOUR_PI, p]]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -209,6 +254,45 @@ mod tests {
         for vectors in [[&zero, &u[0], &u[1], &u[2]], [&u[0], &u[1], &zero, &u[2]], [&u[0], &minus, &u[1], &u[2]]] {
             let value = Relu.quadruple(&Quad::from_vectors(vectors.map(|v| &v[..]))).value;
             assert!(value.abs() < 1e-16, "{value:e}");
+        }
+    }
+
+    /// Derivatives of moments of two and three fields against central differences, norms away from 1.
+    #[test]
+    fn derivatives_of_fewer_fields_match_differences() {
+        let c = [1.3, 0.8, 1.7, 0.4, -0.5, 0.3]; // xx, yy, zz, xy, xz, yz
+        let links = |c: &[f64; 6]| {
+            [(0, 1, 3), (0, 2, 4), (1, 2, 5)].map(|(i, j, p)| Link::from(&Pair::from_covariance(c[i], c[j], c[p])))
+        };
+        const ENDS: [(usize, usize); 6] = [(0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2)];
+        let norm = |c: &[f64; 6], u: usize| c[u].sqrt();
+        let three = |c: &[f64; 6]| {
+            let [xy, xz, yz] = links(c);
+            let unit = three_moments(&xy, &xz, &yz);
+            std::array::from_fn::<f64, 6, _>(|m| unit[m] * norm(c, ENDS[m].0) * norm(c, ENDS[m].1))
+        };
+        let two = |c: &[f64; 6]| {
+            let [square, product] = two_moments(&links(c)[0]);
+            [square * c[0], square * c[1], product * (c[0] * c[1]).sqrt()]
+        };
+        let [xy, xz, yz] = links(&c);
+        let (of_three, of_two) = (three_moment_derivatives(&xy, &xz, &yz), two_moment_derivatives(&xy));
+        for column in 0..6 {
+            let h = 1e-5;
+            let (mut up, mut down) = (c, c);
+            (up[column], down[column]) = (c[column] + h, c[column] - h);
+            let scale = norm(&c, ENDS[column].0) * norm(&c, ENDS[column].1);
+            for m in 0..6 {
+                let numeric = (three(&up)[m] - three(&down)[m]) / (2.0 * h);
+                let analytic = of_three[m][column] * norm(&c, ENDS[m].0) * norm(&c, ENDS[m].1) / scale;
+                assert!((analytic - numeric).abs() < 1e-9, "three: {m} by {column}: {analytic} against {numeric}");
+            }
+            let Some(place) = [0, 1, 3].iter().position(|&p| p == column) else { continue };
+            for (m, size) in [c[0], c[1], (c[0] * c[1]).sqrt()].into_iter().enumerate() {
+                let numeric = (two(&up)[m] - two(&down)[m]) / (2.0 * h);
+                let analytic = of_two[m][place] * size / scale;
+                assert!((analytic - numeric).abs() < 1e-9, "two: {m} by {column}: {analytic} against {numeric}");
+            }
         }
     }
 }

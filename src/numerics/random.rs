@@ -18,6 +18,8 @@ pub mod purpose {
     pub const SAMPLE: u64 = 13;
     /// Fresh inputs for a test error: path `[TEST, purpose of the training stream, n, index of the time]`.
     pub const TEST: u64 = 14;
+    /// Inputs for the covariance of one step in the linear-noise equations: path `[DIFFUSION]`.
+    pub const DIFFUSION: u64 = 15;
 }
 
 /// The ChaCha8 stream with this path under a master seed. Equal paths give equal numbers; different paths are

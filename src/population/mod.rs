@@ -7,6 +7,7 @@ mod gradient;
 mod hessian;
 mod kernel;
 mod noise;
+mod noise_derivatives;
 mod one_sided;
 mod risk;
 
@@ -14,5 +15,6 @@ pub use fields::Fields;
 pub use gradient::{Coefficients, Field, coefficients};
 pub use hessian::{Hessian, hessian};
 pub use noise::{error_moments, error_moments_with, step_moments};
+pub use noise_derivatives::{drift_derivatives, error_moment_derivatives, overlap_index, step_moment_derivatives};
 pub use one_sided::{OneSided, one_sided};
 pub use risk::{risk, risk_exact, signed_risk};

@@ -1,6 +1,7 @@
 //! Every claim of the crate that can be checked in seconds. One file per claim.
 
 mod architecture;
+mod finite;
 mod identities;
 mod labels;
 mod orthant;
