@@ -7,4 +7,6 @@ mod sgd;
 
 pub use finite::{MeanState, mean_path};
 pub use flow::{Descent, Integrator, evolve};
+#[doc(hidden)]
+pub use sgd::Fault;
 pub use sgd::{Equations, Evolution, Outcome, evolve_sgd, iterate_map};

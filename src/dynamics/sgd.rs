@@ -29,6 +29,25 @@ pub struct Equations<'a> {
     students: usize,
     /// 1 / d; 0 for the limit.
     inverse_dimension: f64,
+    fault: Fault,
+}
+
+/// What tests put wrong into the equations, to see that a comparison with simulations refuses them. A wrong law has to be
+/// integrated like the right one, so it cannot be made outside; nothing but tests uses this.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug)]
+pub struct Fault {
+    /// Factor on the terms in eta^2.
+    pub squares: f64,
+    /// In the place of [`error_moments`].
+    pub error_moments: fn(&Fields) -> Array2<f64>,
+}
+
+impl Default for Fault {
+    /// No fault.
+    fn default() -> Fault {
+        Fault { squares: 1.0, error_moments }
+    }
 }
 
 impl<'a> Equations<'a> {
@@ -47,7 +66,20 @@ impl<'a> Equations<'a> {
             });
         }
         let (readouts, students) = (start.readouts().clone(), start.q().nrows());
-        Ok(Equations { teacher, rule: rule.checked()?, readouts, students, inverse_dimension: 0.0 })
+        Ok(Equations {
+            teacher,
+            rule: rule.checked()?,
+            readouts,
+            students,
+            inverse_dimension: 0.0,
+            fault: Fault::default(),
+        })
+    }
+
+    /// The same equations with something wrong in them.
+    #[doc(hidden)]
+    pub fn with_fault(self, fault: Fault) -> Equations<'a> {
+        Equations { fault, ..self }
     }
 
     /// The exact conditional mean of one step at this d, times d: a map x -> x + velocity / d, not a differential
@@ -159,7 +191,7 @@ impl<'a> Equations<'a> {
         let along_teachers = a.dot(&r) + b.dot(t);
         let decay = rate * self.rule.weight_decay;
         let shrink = 1.0 - decay * self.inverse_dimension;
-        let mut noise = error_moments(&fields) * ((1.0 + 2.0 * self.inverse_dimension) / batch);
+        let mut noise = (self.fault.error_moments)(&fields) * ((1.0 + 2.0 * self.inverse_dimension) / batch);
         if self.rule.label_noise > 0.0 {
             noise.scaled_add(self.rule.label_noise.powi(2) / batch, &step_moments(&fields));
         }
@@ -169,7 +201,7 @@ impl<'a> Equations<'a> {
         for i in 0..k {
             for j in 0..k {
                 dq[[i, j]] = -rate * shrink * (along_students[[i, j]] + along_students[[j, i]])
-                    + rate * rate * readouts[i] * readouts[j] * noise[[i, j]]
+                    + self.fault.squares * rate * rate * readouts[i] * readouts[j] * noise[[i, j]]
                     - decay * (1.0 + shrink) * q[[i, j]];
             }
         }
