@@ -103,7 +103,8 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<()> {
     report.write(&directory)?;
     let shown = spec.dimensions.iter().copied().min_by_key(|d| d.abs_diff(1000)).unwrap_or_default();
     let (title, subtitle) = ("Equations of SGD against simulated runs", subtitle(&spec));
-    figure::validation(&directory, "validation", &study::validation_curves(&report, shown), &caption(title, &subtitle, &report))?;
+    let curves = study::validation_curves(&report, shown);
+    figure::validation(&directory, "validation", &curves, exponent(&report), &caption(title, &subtitle, &report))?;
     output.note(&format!("Files and figure: {}", directory.display()));
     Ok(())
 }
@@ -132,6 +133,12 @@ pub fn compare(spec: &ValidateSpec, output: &Output) -> Result<Report> {
         progress.show(done, 0);
         !interrupt::requested()
     })
+}
+
+/// The exponent of the deviation's decay with d, and its standard error.
+pub fn exponent(report: &Report) -> Option<(f64, f64)> {
+    let number = |name: &str| report.results.get(name)?.as_f64();
+    Some((number("exponent")?, number("exponent_error")?))
 }
 
 /// The setting in one line.

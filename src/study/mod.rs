@@ -22,4 +22,4 @@ pub use stability::{Normalisation, StabilitySpec, stability};
 pub use templates::{TemplatesSpec, templates};
 #[doc(hidden)]
 pub use validate::validate_against;
-pub use validate::{ValidateSpec, validate};
+pub use validate::{ValidateSpec, validate, validation_curves};

@@ -14,6 +14,10 @@ use crate::numerics::statistics::{Sample, Test, holm_smallest, line_fit_with_err
 use crate::report::{Report, Table, Value};
 use crate::simulation::{Recording, Simulation};
 
+mod curves;
+
+pub use curves::validation_curves;
+
 const ACTION: &str = "validate the equations";
 
 /// Level of the family of all tests, below which equations and simulations are said to differ.
@@ -85,6 +89,25 @@ impl Default for ValidateSpec {
     }
 }
 
+impl ValidateSpec {
+    /// Dimension in which the start is drawn.
+    pub fn start_dimension(&self) -> usize {
+        self.init_dimension.or(self.dimensions.iter().copied().min()).unwrap_or(1)
+    }
+
+    /// Number of simulated runs in all.
+    pub fn simulations(&self) -> usize {
+        self.dimensions.iter().map(|&d| self.simulators(d).len() * self.runs).sum()
+    }
+
+    /// The simulators used at this d.
+    fn simulators(&self, dimension: usize) -> Vec<Simulator> {
+        let d = dimension as f64;
+        let work = self.rule.batch as f64 * self.students as f64 * self.runs as f64 * d * (self.time * d);
+        if work <= self.explicit_limit { vec![Simulator::Chain, Simulator::Explicit] } else { vec![Simulator::Chain] }
+    }
+}
+
 /// Compares equations and simulations; reports tables `agreement` (one row per d and simulator), `overlaps` (every entry at
 /// every time), `witness` (explicit against chain) and `risks` (test error of each run), and the verdict. `progress` gets
 /// (finished, total) runs and returns false to stop.
@@ -108,7 +131,7 @@ pub fn validate_against(
     let problem = Problem::new(spec, fault)?;
     let equations = Equations::new(&problem.overlaps, &problem.teacher, spec.rule)?.with_fault(fault);
     let plans: Vec<Plan> = spec.dimensions.iter().map(|&d| Plan::new(spec, d)).collect();
-    let total = plans.iter().map(|plan| plan.simulators.len() * spec.runs).sum();
+    let total = spec.simulations();
     let mut finished = 0;
     let mut tables = Tables::new();
     let mut verdict = Verdict::default();
@@ -175,7 +198,7 @@ impl Problem {
         let teacher = spec.teacher.build(spec.teachers)?;
         let smallest = spec.dimensions.iter().copied().min().unwrap_or(1);
         spans(ACTION, smallest, spec.students, &teacher)?;
-        let law = InitialLaw::new(spec.init_dimension.unwrap_or(smallest), spec.init_scale, &teacher)?;
+        let law = InitialLaw::new(spec.start_dimension(), spec.init_scale, &teacher)?;
         let start = law.draw(spec.students, &teacher, spec.seed, spec.run)?;
         let overlaps = start.overlaps(&teacher);
         let equations = Equations::new(&overlaps, &teacher, spec.rule)?.with_fault(fault);
@@ -208,15 +231,9 @@ impl Plan {
         let mut checks: Vec<usize> = (1..=spec.checks).map(|c| (last * c).div_ceil(spec.checks)).collect();
         checks.retain(|&n| n > 0);
         checks.dedup();
-        let d = dimension as f64;
-        let work = (spec.rule.batch * spec.students * spec.runs) as f64 * d * (spec.time * d);
-        let mut simulators = vec![Simulator::Chain];
-        if work <= spec.explicit_limit {
-            simulators.push(Simulator::Explicit);
-        }
         // Equal seeds would give equal inputs at different d.
         let seed = stream(spec.seed, &[purpose::VALIDATE, dimension as u64]).random();
-        Plan { dimension, seed, times, checks, simulators }
+        Plan { dimension, seed, times, checks, simulators: spec.simulators(dimension) }
     }
 
     /// Equations of d = infinity, and mean and covariance at this d.
