@@ -7,3 +7,4 @@ mod basins;
 mod interruption;
 mod landscapes;
 mod lines;
+mod validate;
