@@ -20,6 +20,9 @@ fn number(report: &Report, name: &str) -> f64 {
     report.results[name].as_f64().unwrap()
 }
 
+/// A wrong E[e^2 H H].
+type Wrong = fn(&Fields) -> Array2<f64>;
+
 /// E[e^2 H_1 H_2] without one of its two terms in which the units of the error are the students themselves.
 fn dropped_coincidence(fields: &Fields) -> Array2<f64> {
     let mut moments = error_moments(fields);
@@ -52,7 +55,7 @@ fn laws(name: &str, spec: &ValidateSpec, noise: f64, lines: &mut Lines) {
         lines.line(&format!("{name}: {what}, p"), format!("{p:.1e}"), "< 1e-6", p < 1e-6);
     };
     refused("eta^2 x 0.98", &plain, spec.rule, Fault { squares: 0.98, ..Fault::default() });
-    let wrong: [(&str, fn(&Fields) -> Array2<f64>); 2] =
+    let wrong: [(&str, Wrong); 2] =
         [("a coincidence of I4 missing", dropped_coincidence), ("a sign of I4 flipped", flipped_sign)];
     for (what, error_moments) in wrong {
         refused(what, &plain, spec.rule, Fault { error_moments, ..Fault::default() });
