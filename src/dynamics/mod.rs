@@ -4,7 +4,9 @@
 mod finite;
 mod flow;
 mod sgd;
+mod steady;
 
 pub use finite::{MeanState, mean_path};
 pub use flow::{Descent, Integrator, evolve};
 pub use sgd::{Equations, Evolution, Outcome, evolve_sgd, iterate_map};
+pub use steady::{Steady, excess_loss_slope, far_threshold, local_threshold, plateau, steady_state};
