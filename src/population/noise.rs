@@ -279,6 +279,25 @@ mod tests {
         }
     }
 
+    /// Renaming students and teachers renames N.
+    #[test]
+    fn permuted_units_give_the_permuted_moments() {
+        let teacher = Teacher::orthonormal(3).unwrap();
+        let start = InitialLaw::new(9, 1.0, &teacher).unwrap().draw(4, &teacher, 5, 0).unwrap();
+        let overlaps = start.overlaps(&teacher);
+        let moments = error_moments(&Fields::from_overlaps(&overlaps, &teacher, 0));
+        let (students, teachers) = ([2, 0, 3, 1], [1, 2, 0]);
+        let q = Array2::from_shape_fn((4, 4), |(i, j)| overlaps.q()[[students[i], students[j]]]);
+        let r = Array2::from_shape_fn((4, 3), |(i, m)| overlaps.r()[[students[i], teachers[m]]]);
+        let permuted = error_moments(&Fields::from_matrices(&q, &r, overlaps.readouts(), &teacher, 0));
+        for i in 0..4 {
+            for j in 0..4 {
+                assert!((permuted[[i, j]] - moments[[students[i], students[j]]]).abs() < 1e-14);
+            }
+        }
+        assert!((moments[[0, 1]] - moments[[2, 3]]).abs() > 1e-3);
+    }
+
     #[test]
     fn every_level_and_any_number_of_threads_give_the_same_bits() {
         let teacher = Teacher::orthonormal(9).unwrap();

@@ -6,4 +6,5 @@
 mod basins;
 mod interruption;
 mod landscapes;
+mod learning_rates;
 mod lines;
