@@ -3,6 +3,7 @@
 mod architecture;
 mod identities;
 mod labels;
+mod moments;
 mod orthant;
 #[cfg(feature = "cli")]
 mod program;
