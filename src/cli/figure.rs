@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::output::{Output, caption, read_spec};
-use super::{interrupt, landscape};
+use super::{interrupt, landscape, validate};
 use crate::error::{Error, Result};
 use crate::figure::{self, OverlapPanel};
 use crate::model::Teacher;
 use crate::report::{self, Report, Table, Value};
-use crate::study::{self, LandscapeSpec, TemplatesSpec};
+use crate::study::{self, LandscapeSpec, TemplatesSpec, ValidateSpec};
 
 /// Numbers in `data.csv` are confirmed to this, absolute or relative.
 const TOLERANCE: f64 = 1e-9;
@@ -20,7 +20,8 @@ const EXAMPLES: &str = "Examples:
   committee figure --all --check --quick
 
 A folder holds spec.toml; data.csv, figure.svg and figure.png are written beside it. --check recomputes the data
-and compares them instead of writing; --quick recomputes a part (the first runs of a search).";
+and compares them instead of writing; --quick recomputes a part (the first runs of a search, the first dimensions
+of a comparison).";
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -47,6 +48,8 @@ enum FigureSpec {
     Plateaus { title: String, quick_runs: u64, landscape: LandscapeSpec },
     /// Overlap matrices of the flipped families.
     Families { title: String, families: TemplatesSpec },
+    /// Equations of SGD against simulated runs; --quick takes the first dimensions.
+    Validate { title: String, shown: usize, quick_dimensions: usize, validate: Box<ValidateSpec> },
 }
 
 pub fn run(arguments: &Arguments, output: &Output) -> Result<()> {
@@ -63,6 +66,10 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<()> {
                 plateaus(&folder, &title, quick_runs, landscape, arguments, output)?;
             }
             FigureSpec::Families { title, families } => templates(&folder, &title, &families, arguments)?,
+            FigureSpec::Validate { title, shown, quick_dimensions, validate } => {
+                let spec = *validate;
+                comparison(&folder, &title, (shown, quick_dimensions), spec, arguments, output)?;
+            }
         }
         output.note(&format!("{} {}", folder.display(), if arguments.check { "confirmed" } else { "written" }));
     }
@@ -130,6 +137,30 @@ fn plateaus(
         spec.seed
     );
     figure::losses(folder, "figure", runs, minima, &caption(title, &subtitle, &report))?;
+    Ok(())
+}
+
+fn comparison(
+    folder: &Path,
+    title: &str,
+    (shown, quick_dimensions): (usize, usize),
+    mut spec: ValidateSpec,
+    arguments: &Arguments,
+    output: &Output,
+) -> Result<()> {
+    if arguments.quick {
+        // The start belongs to all dimensions.
+        spec.init_dimension = Some(spec.start_dimension());
+        spec.dimensions.truncate(quick_dimensions.max(1));
+    }
+    let report = validate::compare(&spec, output)?;
+    let data = study::validation_curves(&report, shown);
+    if arguments.check {
+        return figure::compare(&folder.join("data.csv"), &data, TOLERANCE, arguments.quick);
+    }
+    write_csv(&folder.join("data.csv"), &data)?;
+    let caption = caption(title, &validate::subtitle(&spec), &report);
+    figure::validation(folder, "figure", &data, validate::exponent(&report), &caption)?;
     Ok(())
 }
 

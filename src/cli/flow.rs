@@ -2,18 +2,20 @@
 
 use super::output::{Output, caption};
 use super::override_fields;
+use super::rule::{RuleArguments, words};
 use crate::dynamics::Integrator;
 use crate::error::Result;
 use crate::figure;
 use crate::model::{Activation, TeacherSpec};
-use crate::report::Table;
 use crate::study::{self, FlowSpec};
 
 const EXAMPLES: &str = "Examples:
   committee flow --students 2 --teachers 2 --init-scale 0.01 --time 200
   committee flow --students 17 --teachers 17 --dimension 17 --run 42     replays run 42 of `landscape`
+  committee flow --students 2 --teachers 2 --dimension 1000 --learning-rate 0.5 --time 100
 
-Columns: time = time of gradient flow, learning rate x steps; loss = population loss L; gradient_norm =
+With --learning-rate the equations are those of one-pass SGD at d = infinity, from a start drawn in d dimensions.
+Columns: time = time of gradient flow, learning rate x steps (with --learning-rate: steps / d); loss = population loss L; gradient_norm =
 Euclidean norm over all weights; in the file also q_i_j = w_i.w_j and r_i_m = w_i.v_m.";
 
 #[derive(clap::Args)]
@@ -55,6 +57,9 @@ pub struct Arguments {
     /// dop853 (reference) or rkc (stabilised, for long times) [default: dop853]
     #[arg(long, value_parser = integrator)]
     integrator: Option<Integrator>,
+    /// With a learning rate: one-pass SGD in the limit of large d instead of gradient flow
+    #[command(flatten)]
+    rule: RuleArguments,
 }
 
 fn integrator(text: &str) -> std::result::Result<Integrator, String> {
@@ -71,22 +76,18 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<()> {
         spec, arguments: students, teachers, init_scale, dimension, teacher, activation, seed, run, time, points, tolerance,
         integrator
     );
+    arguments.rule.apply_to(&mut spec.sgd)?;
     if output.printed_spec(&spec) {
         return Ok(());
     }
     output.check_directory()?;
     let report = study::flow(&spec)?;
-    // A terminal gets every tenth row; the file has all.
+    // A terminal gets some of the rows; the file has all.
     let Some(full) = report.table("trajectory") else { return Ok(()) };
-    let mut shown = Table { name: "shown".into(), columns: full.columns.clone(), rows: Vec::new() };
-    let last = full.rows.len() - 1;
-    let step = full.rows.len().div_ceil(20);
-    shown.rows =
-        full.rows.iter().enumerate().filter(|(i, _)| i % step == 0 || *i == last).map(|(_, r)| r.clone()).collect();
-    output.show_table(&report, &shown, &[("time", 5), ("loss", 10), ("gradient_norm", 4)]);
+    output.show_table(&report, &full.thinned(20), &[("time", 5), ("loss", 10), ("gradient_norm", 4)]);
     let directory = output.directory(&format!("flow-k{}-m{}", spec.students, spec.teachers), &spec)?;
     report.write(&directory)?;
-    let subtitle = format!(
+    let mut subtitle = format!(
         "K = {}, M = {}, d = {}, s = {}, seed {}, run {}",
         spec.students,
         spec.teachers,
@@ -95,7 +96,12 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<()> {
         spec.seed,
         spec.run
     );
-    figure::trajectory(&directory, "trajectory", full, &caption("One run of gradient flow", &subtitle, &report))?;
+    let mut title = "One run of gradient flow";
+    if let Some(rule) = &spec.sgd {
+        title = "One-pass SGD in the limit of large d";
+        subtitle.push_str(&format!(", {}", words(rule)));
+    }
+    figure::trajectory(&directory, "trajectory", full, &caption(title, &subtitle, &report))?;
     output.note(&format!("Files and figure: {}", directory.display()));
     Ok(())
 }

@@ -8,7 +8,10 @@ mod interrupt;
 mod landscape;
 mod output;
 mod progress;
+mod rule;
+mod sgd;
 mod stability;
+mod validate;
 
 use std::process::ExitCode;
 
@@ -63,8 +66,12 @@ struct Global {
 enum Verb {
     /// Find the local minima: search, verify, classify, count, draw
     Landscape(landscape::Arguments),
-    /// Follow one trajectory of gradient flow
+    /// Follow one trajectory of gradient flow, or of SGD at a learning rate
     Flow(flow::Arguments),
+    /// One-pass SGD at a finite learning rate: equations, and simulated runs
+    Sgd(sgd::Arguments),
+    /// Compare the equations of SGD with simulations at several d, with a verdict
+    Validate(validate::Arguments),
     /// Spectrum and verdict of a stored point or of a trained network
     Stability(stability::Arguments),
     /// Write the results in a database as CSV, JSON and NPZ
@@ -104,6 +111,8 @@ fn run(cli: Cli) -> Result<()> {
     match cli.verb {
         Verb::Landscape(arguments) => landscape::run(&arguments, &output),
         Verb::Flow(arguments) => flow::run(&arguments, &output),
+        Verb::Sgd(arguments) => sgd::run(&arguments, &output),
+        Verb::Validate(arguments) => validate::run(&arguments, &output),
         Verb::Stability(arguments) => stability::run(&arguments, &output),
         Verb::Export(arguments) => export::run(&arguments, &output),
         Verb::Figure(arguments) => figure::run(&arguments, &output),

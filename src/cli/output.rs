@@ -114,6 +114,13 @@ impl Output {
         }
     }
 
+    /// A line under the table; nothing where the JSON document says it.
+    pub fn below(&self, line: &str) {
+        if !self.json {
+            print(&format!("{line}\n"));
+        }
+    }
+
     /// A note on stderr.
     pub fn note(&self, text: &str) {
         if !self.quiet {

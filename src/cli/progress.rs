@@ -1,13 +1,14 @@
 //! Progress on stderr: rate and remaining time, only on a terminal.
 
 use std::io::IsTerminal;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// A progress bar, hidden when stderr is no terminal or with `--quiet`.
 pub struct Progress {
     bar: ProgressBar,
-    begun: std::cell::Cell<bool>,
+    begun: AtomicBool,
 }
 
 impl Progress {
@@ -21,12 +22,12 @@ impl Progress {
             );
             ProgressBar::new(total).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
         };
-        Progress { bar, begun: std::cell::Cell::new(false) }
+        Progress { bar, begun: AtomicBool::new(false) }
     }
 
     /// Shows the state; runs that were finished before do not count towards the rate.
     pub fn show(&self, done: usize, unresolved: usize) {
-        if !self.begun.replace(true) {
+        if !self.begun.swap(true, Relaxed) {
             self.bar.set_position(done as u64);
             self.bar.reset_eta();
             return;

@@ -31,6 +31,25 @@ pub struct Equations<'a> {
     inverse_dimension: f64,
     /// 1, or 0 for gradient flow: the factor of what is quadratic in the learning rate.
     noise: f64,
+    fault: Fault,
+}
+
+/// What tests put wrong into the equations, to see that a comparison with simulations refuses them. A wrong law has to be
+/// integrated like the right one, so it cannot be made outside; nothing but tests uses this.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug)]
+pub struct Fault {
+    /// Factor on the terms in eta^2.
+    pub squares: f64,
+    /// In the place of [`error_moments`].
+    pub error_moments: fn(&Fields) -> Array2<f64>,
+}
+
+impl Default for Fault {
+    /// No fault.
+    fn default() -> Fault {
+        Fault { squares: 1.0, error_moments }
+    }
 }
 
 impl<'a> Equations<'a> {
@@ -49,7 +68,15 @@ impl<'a> Equations<'a> {
             });
         }
         let (readouts, students) = (start.readouts().clone(), start.q().nrows());
-        Ok(Equations { teacher, rule: rule.checked()?, readouts, students, inverse_dimension: 0.0, noise: 1.0 })
+        Ok(Equations {
+            teacher,
+            rule: rule.checked()?,
+            readouts,
+            students,
+            inverse_dimension: 0.0,
+            noise: 1.0,
+            fault: Fault::default(),
+        })
     }
 
     /// Gradient flow in the overlaps, in the time learning rate x steps / d: the limit of a small learning rate.
@@ -59,6 +86,12 @@ impl<'a> Equations<'a> {
     pub fn gradient_flow(start: &Overlaps, teacher: &'a Teacher) -> Result<Equations<'a>> {
         let rule = Sgd { learning_rate: 1.0, ..Sgd::default() };
         Ok(Equations { noise: 0.0, ..Equations::new(start, teacher, rule)? })
+    }
+
+    /// The same equations with something wrong in them.
+    #[doc(hidden)]
+    pub fn with_fault(self, fault: Fault) -> Equations<'a> {
+        Equations { fault, ..self }
     }
 
     /// The exact conditional mean of one step at this d, times d: a map x -> x + velocity / d, not a differential
@@ -170,14 +203,15 @@ impl<'a> Equations<'a> {
         let along_teachers = a.dot(&r) + b.dot(t);
         let decay = rate * self.rule.weight_decay;
         let shrink = 1.0 - decay * self.inverse_dimension;
-        let noise = self.step_noise(&fields, 1.0 + 2.0 * self.inverse_dimension, error_moments, step_moments);
+        let noise =
+            self.step_noise(&fields, 1.0 + 2.0 * self.inverse_dimension, self.fault.error_moments, step_moments);
         let readouts = self.readouts.row(0);
         let k = self.students;
         let mut dq = Array2::zeros((k, k));
         for i in 0..k {
             for j in 0..k {
                 dq[[i, j]] = -rate * shrink * (along_students[[i, j]] + along_students[[j, i]])
-                    + rate * rate * readouts[i] * readouts[j] * noise[[i, j]]
+                    + self.fault.squares * rate * rate * readouts[i] * readouts[j] * noise[[i, j]]
                     - decay * (1.0 + shrink) * q[[i, j]];
             }
         }

@@ -11,6 +11,7 @@
 //! | [`overlaps`] | student-teacher and student-student overlaps at points |
 //! | [`spectrum`] | Hessian eigenvalues with multiplicities |
 //! | [`trajectory`] | loss, student norms and overlaps in time |
+//! | [`validation`] | equations of SGD against simulated runs |
 
 mod axis;
 mod canvas;
@@ -21,6 +22,7 @@ mod histogram;
 mod spectrum;
 mod style;
 mod trajectory;
+mod validation;
 
 pub use compare::compare;
 pub use heatmap::{OverlapPanel, overlaps};
@@ -28,6 +30,7 @@ pub use histogram::losses;
 pub use spectrum::spectrum;
 pub use style::{CATEGORIES, diverging, sequential};
 pub use trajectory::trajectory;
+pub use validation::validation;
 
 use crate::error::{Error, Result};
 use crate::report::{Table, Value};

@@ -29,7 +29,7 @@ pub enum Training {
 /// for weights of norm sqrt(d), lambda_ib = w_i.x_b / sqrt(d), e = student - teacher, gamma the weight decay and f the
 /// factor of the schedule at time t = steps / d (theory 06, eq. 06-step).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct Sgd {
     /// eta > 0.
     pub learning_rate: f64,

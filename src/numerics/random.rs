@@ -18,6 +18,8 @@ pub mod purpose {
     pub const SAMPLE: u64 = 13;
     /// Fresh inputs for a test error: path `[TEST, purpose of the training stream, n, index of the time]`.
     pub const TEST: u64 = 14;
+    /// The seed of the simulations in d dimensions of a comparison over d: path `[VALIDATE, d]`.
+    pub const VALIDATE: u64 = 16;
     /// Inputs for the covariance of one step in the linear-noise equations: path `[DIFFUSION]`.
     pub const DIFFUSION: u64 = 15;
 }

@@ -118,6 +118,18 @@ impl Table {
         self.columns.iter().position(|c| c.name == column)
     }
 
+    /// Every n-th row and the last, at most about `most`: what a terminal shows of a long table.
+    pub fn thinned(&self, most: usize) -> Table {
+        let step = self.rows.len().div_ceil(most.max(1)).max(1);
+        let last = self.rows.len().saturating_sub(1);
+        let kept = self.rows.iter().enumerate().filter(|(i, _)| i % step == 0 || *i == last);
+        Table {
+            name: self.name.clone(),
+            columns: self.columns.clone(),
+            rows: kept.map(|(_, row)| row.clone()).collect(),
+        }
+    }
+
     /// All cells of a column as numbers; `None` where a cell is missing or text, or the column does not exist.
     pub fn numbers(&self, column: &str) -> Vec<Option<f64>> {
         let index = self.index(column);

@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::dynamics::{Integrator, evolve};
+use super::training::{divergence, divergence_note, entries, packed, positive};
+use crate::dynamics::{Equations, Integrator, Outcome, evolve, evolve_sgd};
 use crate::error::{Error, Result};
-use crate::model::{Activation, InitialLaw, TeacherSpec};
-use crate::report::{Report, Table};
+use crate::model::{Activation, InitialLaw, Sgd, Teacher, TeacherSpec, Trajectory, Weights};
+use crate::report::{Report, Table, Value};
 
 /// Which trajectory.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,13 +22,16 @@ pub struct FlowSpec {
     pub run: u64,
     pub teacher: TeacherSpec,
     pub activation: Activation,
-    /// End of the time axis, in units of gradient flow.
+    /// End of the time axis, in units of gradient flow, or in steps / d.
     pub time: f64,
     /// Recorded times after 0, spaced logarithmically from 0.01 to the end.
     pub points: usize,
     /// Error per step.
     pub tolerance: f64,
     pub integrator: Integrator,
+    /// One-pass SGD at d = infinity instead of gradient flow; time is then steps / d.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sgd: Option<Sgd>,
 }
 
 impl Default for FlowSpec {
@@ -45,9 +49,12 @@ impl Default for FlowSpec {
             points: 200,
             tolerance: 1e-10,
             integrator: Integrator::Dop853,
+            sgd: None,
         }
     }
 }
+
+const ACTION: &str = "follow the flow";
 
 /// First recorded time after 0, relative to the end, at most.
 const FIRST: f64 = 0.01;
@@ -57,20 +64,13 @@ const FIRST: f64 = 0.01;
 /// # Errors
 /// [`Error::Count`], [`Error::Real`] for numbers out of range; those of the teacher, the start and the integrator.
 pub fn flow(spec: &FlowSpec) -> Result<Report> {
-    const ACTION: &str = "follow the flow";
     for (quantity, value) in [("students K", spec.students), ("teachers M", spec.teachers), ("points", spec.points)] {
         if value == 0 {
             return Err(Error::Count { action: ACTION, quantity, value, needs: "at least 1".into() });
         }
     }
-    let positive = |quantity: &str, value: f64, needs| {
-        if value > 0.0 && value.is_finite() {
-            return Ok(());
-        }
-        Err(Error::Real { action: ACTION, quantity: quantity.into(), value, needs })
-    };
-    positive("time", spec.time, "a positive number")?;
-    positive("tolerance", spec.tolerance, "a positive number")?;
+    positive(ACTION, "time", spec.time)?;
+    positive(ACTION, "tolerance", spec.tolerance)?;
     if !(1e-14..=1e-3).contains(&spec.tolerance) {
         return Err(Error::Real {
             action: ACTION,
@@ -90,32 +90,23 @@ pub fn flow(spec: &FlowSpec) -> Result<Report> {
             if i + 1 == spec.points { spec.time } else { first * (spec.time / first).powf(exponent) }
         }))
         .collect();
-    let trajectory = evolve(&start, &teacher, 0, &times, spec.tolerance, spec.integrator)?;
-    let (k, m) = (spec.students, spec.teachers);
+    let (trajectory, outcome) = integrated(spec, &start, &teacher, &times)?;
+    let time = match spec.sgd {
+        None => ("learning rate x steps", "time of gradient flow"),
+        Some(_) => ("steps / d", "steps of SGD over the input dimension"),
+    };
     let mut columns: Vec<(String, &'static str, String)> = vec![
-        ("time".into(), "learning rate x steps", "time of gradient flow".into()),
+        ("time".into(), time.0, time.1.into()),
         ("loss".into(), "", "population loss L = E[(f - f*)^2]/2".into()),
         ("gradient_norm".into(), "", "Euclidean norm of the gradient over all weights".into()),
     ];
-    for i in 0..k {
-        for j in i..k {
-            columns.push((format!("q_{}_{}", i + 1, j + 1), "", format!("w_{} . w_{}", i + 1, j + 1)));
-        }
-    }
-    for i in 0..k {
-        for t in 0..m {
-            columns.push((format!("r_{}_{}", i + 1, t + 1), "", format!("w_{} . v_{}", i + 1, t + 1)));
-        }
-    }
+    columns.extend(entries(spec.students, spec.teachers).into_iter().map(|(name, meaning)| (name, "", meaning)));
     let named: Vec<(&str, &'static str, &str)> =
         columns.iter().map(|(name, unit, meaning)| (name.as_str(), *unit, meaning.as_str())).collect();
     let mut table = Table::new("trajectory", &named);
     for frame in &trajectory.frames {
         let mut row = vec![frame.time.into(), frame.loss.into(), frame.gradient_norm.into()];
-        for i in 0..k {
-            row.extend((i..k).map(|j| frame.overlaps.q()[[i, j]].into()));
-        }
-        row.extend(frame.overlaps.r().iter().map(|&x| x.into()));
+        row.extend(packed(&frame.overlaps).into_iter().map(Value::from));
         table.push(row);
     }
     let mut report = Report::new("flow", spec, Some(spec.seed));
@@ -123,7 +114,7 @@ pub fn flow(spec: &FlowSpec) -> Result<Report> {
         report.results.insert("final_time".into(), last.time.into());
         report.results.insert("final_loss".into(), last.loss.into());
         report.results.insert("final_gradient_norm".into(), last.gradient_norm.into());
-        if last.gradient_norm > 1e-8 {
+        if last.gradient_norm > 1e-8 && spec.sgd.is_none() {
             report.notes.push(format!(
                 "The gradient is still {:.1e}: a small velocity alone does not make a fixed point; `committee landscape` polishes and checks the spectrum.",
                 last.gradient_norm
@@ -131,6 +122,24 @@ pub fn flow(spec: &FlowSpec) -> Result<Report> {
         }
     }
     report.results.insert("dimension".into(), dimension.into());
+    if spec.sgd.is_some() {
+        report.results.insert("diverged".into(), divergence(outcome));
+        report.notes.extend(divergence_note(outcome));
+    }
     report.tables.push(table);
     Ok(report)
+}
+
+/// Gradient flow, or SGD at d = infinity.
+fn integrated(spec: &FlowSpec, start: &Weights, teacher: &Teacher, times: &[f64]) -> Result<(Trajectory, Outcome)> {
+    let Some(rule) = spec.sgd else {
+        return Ok((evolve(start, teacher, 0, times, spec.tolerance, spec.integrator)?, Outcome::Finished));
+    };
+    if spec.integrator != Integrator::Dop853 {
+        let problem = "the equations of SGD are integrated by dop853; leave out --integrator rkc".into();
+        return Err(Error::Spec { action: ACTION, problem });
+    }
+    let overlaps = start.overlaps(teacher);
+    let evolution = evolve_sgd(&overlaps, &Equations::new(&overlaps, teacher, rule)?, times, spec.tolerance)?;
+    Ok((evolution.trajectory, evolution.outcome))
 }
