@@ -51,6 +51,10 @@ fn averages(criterion: &mut Criterion) {
                 orthant::p4(&Quad::from_covariance(black_box(&matrices[next])).links)
             });
         });
+        let many: Vec<_> = quads.iter().cycle().take(960).map(|quad| quad.links).collect();
+        criterion.bench_function(&format!("960 P4 at once, {count} {name} matrices in turn"), |bench| {
+            bench.iter(|| orthant::p4_many(black_box(&many)));
+        });
         criterion.bench_function(
             &format!("I4 and derivatives from covariances, {count} {name} matrices in turn"),
             |bench| {

@@ -13,6 +13,7 @@ use std::sync::OnceLock;
 
 use super::angles::{arctangent, direction};
 use super::pair::Pair;
+use crate::numerics::level::Level;
 use crate::numerics::quadrature::legendre;
 
 /// The pairs of four fields, in the order used throughout: ab, ac, ad, bc, bd, cd.
@@ -132,24 +133,12 @@ pub(crate) fn partial(rkl: f64, ekl: f64, rik: f64, eik: f64, ril: f64, eil: f64
     if rkl * product > 0.0 { near } else { rkl - product }
 }
 
-/// Evaluates L quadruples. `paths` fixes the path of each lane; otherwise the best is taken.
+/// Evaluates L quadruples: P4 and the dihedral angles.
 #[inline(always)]
-pub(crate) fn body<const L: usize>(input: &Quadruples<L>, paths: Option<[usize; L]>) -> Orthants<L> {
-    let paths = match paths {
-        Some(paths) => paths,
-        None => choose(input, None),
-    };
+pub(crate) fn body<const L: usize>(input: &Quadruples<L>) -> Orthants<L> {
+    let paths = choose(input, None);
     let path = Path::set_up(input, &paths);
-    let integral = path.integrate();
-    let mut p4 = [0.0; L];
-    for t in 0..L {
-        p4[t] = path.start[t] + integral[t] / (4.0 * PI * PI);
-        // P4 of the fields as given, from P4 with field 4, then field 1 reversed.
-        p4[t] = if path.last_reversed[t] { path.p3_without_last[t] - p4[t] } else { p4[t] };
-        p4[t] = if path.first_reversed[t] { path.p3_without_first[t] - p4[t] } else { p4[t] };
-        p4[t] = if p4[t] > 0.0 { p4[t] } else { 0.0 };
-    }
-    Orthants { p4, given: path.dihedral_angles(&paths) }
+    Orthants { p4: path.probability(), given: path.dihedral_angles(&paths) }
 }
 
 /// Largest row sum of |r| for which [`body_weak`] is the faster way.
@@ -168,19 +157,22 @@ pub(crate) fn is_weak(links: &[&Link; 6]) -> bool {
 #[inline(always)]
 pub(crate) fn body_weak<const L: usize>(input: &Quadruples<L>) -> Orthants<L> {
     let paths = choose(input, None);
-    let path = Path::set_up(input, &paths);
-    let rule = weak_rule();
+    Orthants { p4: probability_weak(input), given: Path::set_up(input, &paths).dihedral_angles(&paths) }
+}
+
+#[inline(always)]
+fn probability_weak<const L: usize>(input: &Quadruples<L>) -> [f64; L] {
     let mut p4 = [0.0; L];
     for t in 0..L {
         let sum: f64 = input.a.iter().map(|a| PI / 2.0 - a[t]).sum();
         p4[t] = 1.0 / 16.0 - sum / (8.0 * PI);
     }
-    for &(x, weight) in rule {
+    for &(x, weight) in weak_rule() {
         for t in 0..L {
             p4[t] += weight * childs(input, t, x) / (4.0 * PI * PI);
         }
     }
-    Orthants { p4, given: path.dihedral_angles(&paths) }
+    p4
 }
 
 fn weak_rule() -> &'static [(f64, f64)] {
@@ -408,6 +400,19 @@ impl<const L: usize> Path<L> {
         }
     }
 
+    /// P4 of the fields as given.
+    #[inline(always)]
+    fn probability(&self) -> [f64; L] {
+        let integral = self.integrate();
+        std::array::from_fn(|t| {
+            let p4 = self.start[t] + integral[t] / (4.0 * PI * PI);
+            // From P4 with field 4, then field 1 reversed.
+            let p4 = if self.last_reversed[t] { self.p3_without_last[t] - p4 } else { p4 };
+            let p4 = if self.first_reversed[t] { self.p3_without_first[t] - p4 } else { p4 };
+            larger(p4, 0.0)
+        })
+    }
+
     /// Integral of F d psi from 0 to the end (theory 02, eq. 02-path).
     ///
     /// With t = tau sinh x, i tau the nearest singularity, all of them lie at height pi / 2 above and below, however
@@ -516,16 +521,66 @@ pub struct Orthant {
     pub error: f64,
 }
 
-/// P(four fields > 0) from their pairs in the order of [`PAIRS`]. Absolute error about 1e-14, also at dependent,
+/// P(four fields > 0) from their pairs in the order of [`PAIRS`]. Absolute error about 3e-15, also at dependent,
 /// (anti)parallel and equal fields when the pairs come from vectors.
 pub fn p4(links: &[Link; 6]) -> f64 {
-    evaluate(links).p4[0]
+    let input = single(links);
+    if is_weak(&links.each_ref()) {
+        probability_weak(&input)[0]
+    } else {
+        Path::set_up(&input, &choose(&input, None)).probability()[0]
+    }
+}
+
+/// As [`p4`] for many quadruples, eight side by side on the best instruction set.
+pub fn p4_many(quadruples: &[[Link; 6]]) -> Vec<f64> {
+    let mut values = vec![0.0; quadruples.len()];
+    match Level::best() {
+        Level::Baseline => many_body(quadruples, &mut values),
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a level above the baseline is only made by `Level::available` after detection of its features.
+        Level::Avx2 => unsafe { many_avx2(quadruples, &mut values) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Level::Avx512 => unsafe { many_avx512(quadruples, &mut values) },
+        #[cfg(not(target_arch = "x86_64"))]
+        _ => many_body(quadruples, &mut values),
+    }
+    values
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+unsafe fn many_avx2(quadruples: &[[Link; 6]], values: &mut [f64]) {
+    many_body(quadruples, values);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512dq,avx512vl")]
+unsafe fn many_avx512(quadruples: &[[Link; 6]], values: &mut [f64]) {
+    many_body(quadruples, values);
+}
+
+#[inline(always)]
+fn many_body(quadruples: &[[Link; 6]], values: &mut [f64]) {
+    for (block, values) in quadruples.chunks(8).zip(values.chunks_mut(8)) {
+        let mut input = Quadruples::<8>::ZERO;
+        for (lane, links) in block.iter().enumerate() {
+            links.iter().enumerate().for_each(|(p, link)| input.set(lane, p, link));
+        }
+        let found = if block.iter().all(|links| is_weak(&links.each_ref())) {
+            probability_weak(&input)
+        } else {
+            Path::set_up(&input, &choose(&input, None)).probability()
+        };
+        values.copy_from_slice(&found[..values.len()]);
+    }
 }
 
 /// One quadruple by the method that suits it.
 pub(crate) fn evaluate(links: &[Link; 6]) -> Orthants<1> {
     let input = single(links);
-    if is_weak(&links.each_ref()) { body_weak(&input) } else { body(&input, None) }
+    if is_weak(&links.each_ref()) { body_weak(&input) } else { body(&input) }
 }
 
 /// As [`p4`], with the error estimated by a second path.
@@ -534,12 +589,12 @@ pub fn p4_with_error(links: &[Link; 6]) -> Orthant {
     let value = p4(links);
     let [best] = choose(&input, None);
     let second = choose(&input, Some(best / 2));
-    Orthant { value, error: (value - body(&input, Some(second)).p4[0]).abs() }
+    Orthant { value, error: (value - Path::set_up(&input, &second).probability()[0]).abs() }
 }
 
 /// P4 along one of the [`PATHS`]: for tests and for comparisons.
 pub fn p4_along(links: &[Link; 6], path: usize) -> f64 {
-    body::<1>(&single(links), Some([path % PATHS])).p4[0]
+    Path::set_up(&single(links), &[path % PATHS]).probability()[0]
 }
 
 pub(crate) fn single(links: &[Link; 6]) -> Quadruples<1> {

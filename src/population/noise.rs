@@ -212,7 +212,7 @@ impl Sets<'_> {
         if members.is_empty() {
             return;
         }
-        let orthants = if weak { orthant::body_weak(block) } else { orthant::body(block, None) };
+        let orthants = if weak { orthant::body_weak(block) } else { orthant::body(block) };
         for (pair, (first, second)) in orthant::PAIRS.into_iter().enumerate() {
             if !members.iter().any(|set| set[second] < k) {
                 continue;

@@ -120,6 +120,23 @@ fn weak_correlations() {
     }
 }
 
+/// Many at once, in blocks that mix nearly independent and other fields and end in a short one, are the same as each alone.
+#[test]
+fn blocks_give_the_same() {
+    let mut rng = random::stream(3, &[77]);
+    let quadruples: Vec<[Link; 6]> = (0..45)
+        .map(|n| {
+            let d = if n < 16 { 4000 } else { 4 };
+            let v: [Vec<f64>; 4] = std::array::from_fn(|_| (0..d).map(|_| rng.sample(StandardNormal)).collect());
+            PAIRS.map(|(i, j)| Link::from(&Pair::from_vectors(&v[i], &v[j])))
+        })
+        .collect();
+    for (links, found) in quadruples.iter().zip(orthant::p4_many(&quadruples)) {
+        assert!((found - orthant::p4(links)).abs() < 1e-14, "{found}");
+    }
+    assert!(orthant::p4_many(&[]).is_empty());
+}
+
 /// I4 does not change when its steps, or its ramps, or nothing but the order of the fields, are exchanged: of the 24
 /// orders each pair of steps has four.
 #[test]
