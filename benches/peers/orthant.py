@@ -38,7 +38,7 @@ IK, JL, IL, JK = np.array([[place(i, k), place(j, l), place(i, l), place(j, k)] 
 IJK, IJL = np.array([[TRIPLES.index(tuple(sorted((i, j, m)))) for m in (k, l)] for i, j, k, l in ROLES]).T
 SIDES = np.array([[place(i, j), place(i, k), place(j, k)] for i, j, k in TRIPLES]).T
 # Positions of 12, 13, 14, 23, 24, 34 when the pair moved is p.
-PLACES = np.array([[place(i, j), place(i, k), place(i, l), place(j, k), place(j, l), place(k, l)] for i, j, k, l in ROLES])
+PLACES = np.array([[place(x, y) for x, y in ((i, j), (i, k), (i, l), (j, k), (j, l), (k, l))] for i, j, k, l in ROLES])
 FLIP = np.array([-1.0, -1.0, -1.0, 1.0, 1.0, 1.0])
 
 
@@ -96,7 +96,8 @@ def path_batch(r, rule):
     r12, r13, r14, r23, r24, r34 = f.T
     s34 = s34[every, pair]
     half = half[every, pair]
-    y1, y2, h1, h2 = (r14 - r13 * r34) / s34, (r24 - r23 * r34) / s34, (r13 - r14 * r34) / s34, (r23 - r24 * r34) / s34
+    y1, y2 = (r14 - r13 * r34) / s34, (r24 - r23 * r34) / s34
+    h1, h2 = (r13 - r14 * r34) / s34, (r23 - r24 * r34) / s34
     s1, s2 = np.sqrt(1.0 - r13 * r13 - y1 * y1), np.sqrt(1.0 - r23 * r23 - y2 * y2)
     least = r13 * r23 + y1 * y2 - half
     # P4 where the four are dependent, by the signs of fields 3 and 4 in the relation.
@@ -154,7 +155,8 @@ def path_one(r, rule):
             chosen = (sign * r12, sign * r13, sign * r14, r23, r24, r34, s34, half)
     r12, r13, r14, r23, r24, r34, s34, half = chosen
     acos = math.acos
-    y1, y2, h1, h2 = (r14 - r13 * r34) / s34, (r24 - r23 * r34) / s34, (r13 - r14 * r34) / s34, (r23 - r24 * r34) / s34
+    y1, y2 = (r14 - r13 * r34) / s34, (r24 - r23 * r34) / s34
+    h1, h2 = (r13 - r14 * r34) / s34, (r23 - r24 * r34) / s34
     s1, s2 = sqrt(1.0 - r13 * r13 - y1 * y1), sqrt(1.0 - r23 * r23 - y2 * y2)
     least = r13 * r23 + y1 * y2 - half
     third, fourth = s2 * h1 + s1 * h2 > 0, s2 * y1 + s1 * y2 > 0
@@ -405,7 +407,8 @@ def arguments():
     parser.add_argument("--tolerances", type=float, nargs="*", default=(1e-4, 1e-5, 1e-6, 1e-7, 1e-8))
     parser.add_argument("--maxpts", type=int, default=2_000_000_000)
     parser.add_argument("--bound", type=float, default=1e-12, help="largest error the compared NumPy setting may have")
-    parser.add_argument("--only", nargs="+", choices=("committee", "numpy", "scipy"), default=("committee", "numpy", "scipy"))
+    programs = ("committee", "numpy", "scipy")
+    parser.add_argument("--only", nargs="+", choices=programs, default=programs)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--csv", metavar="FILE")
     parser.add_argument("--plot", metavar="FILE", help="a picture; needs matplotlib")
