@@ -20,7 +20,7 @@ Columns: deviation = root mean square of one run minus the equations of d = infi
 deviation_error; bias = root mean square of the mean over runs minus the equations, residual = minus the mean that is
 predicted at this d, noise = what both are by chance; largest_z = largest (mean - predicted mean) / standard error;
 p_means, p_test_error = smallest p-value over tested times and overlaps, and over times for the test error on fresh
-inputs minus the population loss, adjusted by Holm; verdict = agrees when both are at least 0.01. The last line judges
+inputs minus the population loss, adjusted by Holm over all tests of the report; verdict = agrees when both are at least 0.01. The last line judges
 all tests together, the two simulators against each other (means and variances) included. In the files: overlaps.csv
 (every overlap at every time), witness.csv (explicit against chain), risks.csv (every test error), arrays.npz (all
 runs, predictions and covariances).";

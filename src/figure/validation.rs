@@ -6,7 +6,7 @@ use plotters::style::RGBAColor;
 
 use super::axis::{Key, Mark, Panel, Scale, key, legend, legend_height};
 use super::canvas::{Canvas, Drawing, Surface, Type, write};
-use super::style::{BLUE, INK, LINE, PAGE, VERMILLION, category, fixed, grouped};
+use super::style::{BLUE, GREY, INK, LINE, PAGE, VERMILLION, category, fixed, grouped};
 use super::{Caption, not_empty, numbers, texts};
 use crate::error::{Error, Result};
 use crate::report::Table;
@@ -110,9 +110,9 @@ impl Validation {
             let all = series.iter().enumerate();
             keys.extend(all.map(|(i, series)| key(Mark::Line(colour(&series.name, i, false)), series.name.clone())));
         }
-        keys.push(key(Mark::Line(INK), "lines: equations, d = ∞"));
-        keys.push(key(Mark::Disc(INK), format!("dots: mean of runs, d = {}", grouped(shown as usize))));
-        keys.push(key(Mark::Bar(faint(INK)), "bars: ± 2 standard deviations of one run"));
+        keys.push(key(Mark::Line(GREY), "lines: equations"));
+        keys.push(key(Mark::Disc(GREY), format!("dots: mean of runs at d={}", grouped(shown as usize))));
+        keys.push(key(Mark::Bar(faint(GREY)), "bars: ± 2 standard deviations of one run"));
         Ok(Validation {
             series,
             deviations: points("deviation", None),

@@ -10,7 +10,7 @@ use crate::dynamics::{Equations, Fault, Outcome, evolve_sgd, mean_path};
 use crate::error::{Error, Result};
 use crate::model::{Activation, InitialLaw, Overlaps, Sgd, Teacher, TeacherSpec, Weights};
 use crate::numerics::random::{purpose, stream};
-use crate::numerics::statistics::{Sample, Test, holm_smallest, line_fit_with_errors};
+use crate::numerics::statistics::{Sample, Test, holm, holm_smallest, line_fit_with_errors};
 use crate::report::{Report, Table, Value};
 use crate::simulation::{Recording, Simulation};
 
@@ -167,6 +167,7 @@ pub fn validate_against(
         }
         store(&mut report, plan, path, recordings);
     }
+    verdict.judge(&mut tables.agreement);
     verdict.close(&mut report, spec);
     report.tables = vec![tables.agreement, tables.overlaps, tables.witness, tables.risks];
     Ok(report)
@@ -259,11 +260,33 @@ struct Path {
 struct Verdict {
     p_values: Vec<f64>,
     diverged: usize,
+    /// Row of `agreement`, its p-values of means and of test errors as places in `p_values`.
+    rows: Vec<[std::ops::Range<usize>; 2]>,
     /// d, logarithm of the chain's rms deviation and its standard error.
     deviations: Vec<[f64; 3]>,
 }
 
 impl Verdict {
+    /// Completes the rows of `agreement`: their p-values are adjusted over the tests of all rows, so that no row differs where
+    /// the whole agrees.
+    fn judge(&self, agreement: &mut Table) {
+        let adjusted = holm(&self.p_values);
+        let smallest = |places: &std::ops::Range<usize>| {
+            adjusted[places.clone()].iter().copied().filter(|p| !p.is_nan()).fold(f64::INFINITY, f64::min)
+        };
+        let cell = |p: f64| if p.is_finite() { p.into() } else { Value::Missing("not tested".into()) };
+        for (row, places) in agreement.rows.iter_mut().zip(&self.rows) {
+            let [means, risks] = [smallest(&places[0]), smallest(&places[1])];
+            let lost = row[3].as_f64().is_some_and(|lost| lost > 0.0);
+            row.extend([cell(means), cell(risks)]);
+            row.push(match () {
+                () if lost => "diverged".into(),
+                () if means.min(risks) >= LEVEL => "agrees".into(),
+                () => "differs".into(),
+            });
+        }
+    }
+
     fn close(self, report: &mut Report, spec: &ValidateSpec) {
         let p = holm_smallest(&self.p_values);
         let agrees = p >= LEVEL && self.diverged == 0;
@@ -322,7 +345,11 @@ impl Tables {
             ("residual", "", "the same minus the predicted mean at this d"),
             ("noise", "", "root mean square standard error of the means: what bias and residual are by chance"),
             ("largest_z", "", "largest (mean - predicted) / standard error in size"),
-            ("p_means", "", "smallest p-value over tested times and overlaps, adjusted by Holm"),
+            (
+                "p_means",
+                "",
+                "smallest p-value over tested times and overlaps, adjusted by Holm over all tests of the report",
+            ),
             ("p_test_error", "", "the same for the test error minus the population loss at the run's overlaps"),
             ("verdict", "", "agrees when both are at least 0.01, else differs"),
         ];
@@ -419,7 +446,6 @@ impl Tables {
             }
         }
         let risk_p_values = self.risks(plan, simulator, kept, recording, equations, spec);
-        let (p_means, p_risk) = (holm_smallest(&p_values), holm_smallest(&risk_p_values));
         let lost = recording.diverged.iter().filter(|time| time.is_some()).count();
         let deviation = Sample::new(squares.iter().map(|x| x / count).filter(|x| x.is_finite()));
         let rms = deviation.mean.sqrt();
@@ -431,14 +457,12 @@ impl Tables {
         row.extend([spec.runs.into(), lost.into()]);
         row.extend([rms, relative * rms].map(Value::from));
         row.extend([bias, residual, noise].map(|x| Value::from((x / count).sqrt())));
-        row.extend([largest, p_means].map(Value::from));
-        row.push(if risk_p_values.is_empty() { Value::Missing("no test inputs".into()) } else { p_risk.into() });
-        row.push(match () {
-            () if lost > 0 => "diverged".into(),
-            () if p_means.min(p_risk) >= LEVEL => "agrees".into(),
-            () => "differs".into(),
-        });
-        self.agreement.push(row);
+        row.push(largest.into());
+        // The last cells follow when all tests are known.
+        self.agreement.rows.push(row);
+        let from = verdict.p_values.len();
+        let middle = from + p_values.len();
+        verdict.rows.push([from..middle, middle..middle + risk_p_values.len()]);
         verdict.p_values.extend(p_values.into_iter().chain(risk_p_values));
         verdict.diverged += lost;
     }

@@ -8,3 +8,4 @@ mod interruption;
 mod landscapes;
 mod learning_rates;
 mod lines;
+mod validate;

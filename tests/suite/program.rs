@@ -185,6 +185,42 @@ fn flow_replays_a_run() {
     assert!((last - run3.loss).abs() < 1e-6, "{last} against {}", run3.loss);
 }
 
+/// SGD by its equations, with runs beside them; a divergence is an answer; `validate` judges and writes.
+#[test]
+fn sgd_and_validate_report() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    let document = |arguments: &[&str]| -> serde_json::Value {
+        let output = run(path, arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
+        serde_json::from_slice(&output.stdout).expect("one JSON document")
+    };
+    let common = ["--time", "4", "--points", "4", "--learning-rate", "0.5", "--json", "--quiet", "--out"];
+    let sgd = document(&[&["sgd", "--runs", "10"], &common[..], &["sgd"]].concat());
+    // The limit of large d behind `flow`, from the same start.
+    let flow = document(&[&["flow", "-k", "2", "-m", "2", "-d", "1000"], &common[..], &["flow"]].concat());
+    let losses = [&sgd, &flow].map(|report| report["final_loss"].as_f64().unwrap());
+    assert!((losses[0] - losses[1]).abs() < 1e-8, "{losses:?}");
+    assert!(sgd["diverged"].is_null() && sgd["columns"]["trajectory"].to_string().contains("loss_mean"));
+    for file in ["sgd/trajectory.csv", "sgd/arrays.npz", "sgd/trajectory.png", "flow/trajectory.csv"] {
+        assert!(path.join(file).metadata().is_ok_and(|m| m.len() > 0), "{file}");
+    }
+    let diverged = document(&["sgd", "--learning-rate", "5", "--json", "--quiet", "--out", "diverged"]);
+    assert!(diverged["diverged"]["time"].as_f64().unwrap() > 0.0);
+    let arguments =
+        ["validate", "-d", "50,200", "--runs", "20", "--time", "2", "--json", "--quiet", "--out", "validate"];
+    let report = document(&arguments);
+    assert_eq!(report["verdict"], "agrees", "{}", report["line"]);
+    assert!((report["exponent"].as_f64().unwrap() + 0.5).abs() < 0.2);
+    for file in ["agreement.csv", "overlaps.csv", "witness.csv", "risks.csv", "arrays.npz", "validation.png"] {
+        assert!(path.join("validate").join(file).metadata().is_ok_and(|m| m.len() > 0), "{file}");
+    }
+    // The same bytes from the spec, in one thread.
+    let again =
+        run(path, &["validate", "--spec", "validate/spec.toml", "--json", "--quiet", "--threads", "1", "--out", "b"]);
+    assert_eq!(serde_json::from_slice::<serde_json::Value>(&again.stdout).unwrap(), report);
+}
+
 #[test]
 fn refusals_name_the_number_and_what_is_needed() {
     let directory = tempfile::tempdir().unwrap();
@@ -211,6 +247,24 @@ fn refusals_name_the_number_and_what_is_needed() {
         (vec!["landscape", "--spec", "unknown.toml"], vec!["unknown.toml", "studnets"]),
         (vec!["flow", "--time", "0"], vec!["time is 0"]),
         (vec!["flow", "--tolerance", "1e-20"], vec!["tolerance", "1e-14"]),
+        (vec!["flow", "--batch", "2"], vec!["--batch", "--learning-rate"]),
+        (vec!["flow", "--learning-rate", "1", "--integrator", "rkc"], vec!["rkc", "dop853"]),
+        (vec!["flow", "--learning-rate", "-1"], vec!["learning rate is -1", "above 0"]),
+        (vec!["sgd", "--learning-rate", "0"], vec!["learning rate is 0", "above 0"]),
+        (vec!["sgd", "--learning-rate", "-0.5"], vec!["learning rate is -0.5", "above 0"]),
+        (vec!["sgd", "--batch", "0"], vec!["batch size is 0", "at least 1"]),
+        (vec!["sgd", "--dimension", "3"], vec!["dimension d is 3", "at least 4"]),
+        (vec!["sgd", "--tolerance", "1e-15"], vec!["tolerance", "1e-13"]),
+        (vec!["sgd", "--schedule", "sometimes"], vec!["sometimes", "cosine:HORIZON"]),
+        (vec!["sgd", "--runs", "2", "--test-inputs", "1"], vec!["test inputs is 1", "at least 2"]),
+        (vec!["sgd", "--label-noise", "-1"], vec!["label noise is -1"]),
+        (vec!["validate", "--learning-rate", "0"], vec!["learning rate is 0", "above 0"]),
+        (vec!["validate", "--batch", "0"], vec!["batch size is 0", "at least 1"]),
+        (vec!["validate", "--dimensions", "100,3"], vec!["dimension d is 3", "at least 4"]),
+        (vec!["validate", "--tolerance", "1e-15"], vec!["tolerance", "1e-13"]),
+        (vec!["validate", "--schedule", "step:0:1"], vec!["interval of the schedule is 0", "above 0"]),
+        (vec!["validate", "--runs", "1"], vec!["runs is 1", "at least 2"]),
+        (vec!["validate", "--learning-rate", "5"], vec!["diverge", "learning rate than 5"]),
     ];
     for (arguments, words) in cases {
         refused(path, &arguments, 2, &words);
@@ -261,7 +315,7 @@ fn a_full_disk_and_closed_pipes_lose_nothing() {
 fn help_shows_examples_and_specs_print() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path();
-    for verb in ["landscape", "flow", "stability", "export", "figure"] {
+    for verb in ["landscape", "flow", "sgd", "validate", "stability", "export", "figure"] {
         let help = text(&run(path, &[verb, "--help"]).stdout);
         assert!(help.matches(&format!("  committee {verb}")).count() >= 2, "{verb}: two worked examples");
     }
