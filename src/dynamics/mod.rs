@@ -4,9 +4,11 @@
 mod finite;
 mod flow;
 mod sgd;
+mod steady;
 
 pub use finite::{MeanState, mean_path};
 pub use flow::{Descent, Integrator, evolve};
 #[doc(hidden)]
 pub use sgd::Fault;
 pub use sgd::{Equations, Evolution, Outcome, evolve_sgd, iterate_map};
+pub use steady::{Steady, excess_loss_slope, far_threshold, local_threshold, plateau, steady_state};

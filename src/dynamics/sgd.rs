@@ -29,6 +29,8 @@ pub struct Equations<'a> {
     students: usize,
     /// 1 / d; 0 for the limit.
     inverse_dimension: f64,
+    /// 1, or 0 for gradient flow: the factor of what is quadratic in the learning rate.
+    noise: f64,
     fault: Fault,
 }
 
@@ -72,8 +74,18 @@ impl<'a> Equations<'a> {
             readouts,
             students,
             inverse_dimension: 0.0,
+            noise: 1.0,
             fault: Fault::default(),
         })
+    }
+
+    /// Gradient flow in the overlaps, in the time learning rate x steps / d: the limit of a small learning rate.
+    ///
+    /// # Errors
+    /// [`Error::Count`] when the teacher has several tasks.
+    pub fn gradient_flow(start: &Overlaps, teacher: &'a Teacher) -> Result<Equations<'a>> {
+        let rule = Sgd { learning_rate: 1.0, ..Sgd::default() };
+        Ok(Equations { noise: 0.0, ..Equations::new(start, teacher, rule)? })
     }
 
     /// The same equations with something wrong in them.
@@ -191,10 +203,8 @@ impl<'a> Equations<'a> {
         let along_teachers = a.dot(&r) + b.dot(t);
         let decay = rate * self.rule.weight_decay;
         let shrink = 1.0 - decay * self.inverse_dimension;
-        let mut noise = (self.fault.error_moments)(&fields) * ((1.0 + 2.0 * self.inverse_dimension) / batch);
-        if self.rule.label_noise > 0.0 {
-            noise.scaled_add(self.rule.label_noise.powi(2) / batch, &step_moments(&fields));
-        }
+        let noise =
+            self.step_noise(&fields, 1.0 + 2.0 * self.inverse_dimension, self.fault.error_moments, step_moments);
         let readouts = self.readouts.row(0);
         let k = self.students;
         let mut dq = Array2::zeros((k, k));
@@ -214,6 +224,25 @@ impl<'a> Equations<'a> {
         velocity.copy_from_slice(&self.flatten(&dq, &dr));
     }
 
+    /// (E[e^2 H_i H_k] times `factor` + sigma^2 E[H_i H_k]) / B, or its derivatives; zero for gradient flow.
+    fn step_noise(
+        &self,
+        fields: &Fields,
+        factor: f64,
+        errors: impl Fn(&Fields) -> Array2<f64>,
+        labels: impl Fn(&Fields) -> Array2<f64>,
+    ) -> Array2<f64> {
+        let batch = self.rule.batch as f64;
+        if self.noise == 0.0 {
+            return Array2::zeros(labels(fields).dim());
+        }
+        let mut noise = errors(fields) * (factor * self.noise / batch);
+        if self.rule.label_noise > 0.0 {
+            noise.scaled_add(self.noise * self.rule.label_noise.powi(2) / batch, &labels(fields));
+        }
+        noise
+    }
+
     /// Derivatives of the velocity of d = infinity by the overlaps, n x n with n = [`Equations::dim`]; not symmetric.
     ///
     /// They exist away from parallel and zero units, also where the students lie in the span of the teacher. An infinite
@@ -221,12 +250,9 @@ impl<'a> Equations<'a> {
     pub fn jacobian(&self, time: f64, x: &[f64]) -> Array2<f64> {
         let fields = self.fields(x);
         let (k, m) = (self.students, self.teacher.units());
-        let (rate, batch) = (self.rule.rate(time), self.rule.batch as f64);
+        let rate = self.rule.rate(time);
         let decay = rate * self.rule.weight_decay;
-        let mut noise = error_moment_derivatives(&fields) / batch;
-        if self.rule.label_noise > 0.0 {
-            noise.scaled_add(self.rule.label_noise.powi(2) / batch, &step_moment_derivatives(&fields));
-        }
+        let noise = self.step_noise(&fields, 1.0, error_moment_derivatives, step_moment_derivatives);
         let readouts = self.readouts.row(0);
         let mut jacobian = Array2::zeros((self.dim(), self.dim()));
         let mut row = 0;

@@ -8,6 +8,7 @@ pub mod angles;
 mod double;
 pub mod orthant;
 mod pair;
+mod path;
 pub mod quadruple;
 mod relu;
 

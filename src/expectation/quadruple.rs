@@ -6,6 +6,7 @@
 use std::f64::consts::PI;
 
 use super::orthant::{self, Link, PAIRS, Quadruples, p2, p3, position};
+use super::path::partial;
 use super::{Averages, Pair, Relu};
 
 const FOUR_PI: f64 = 4.0 * PI;
@@ -126,7 +127,7 @@ fn derivatives(links: &[Link; 6], p4: f64, given: &[f64; 6]) -> [f64; 10] {
 
 /// Covariance of k and l given i = 0, from the pairs kl, ik, il.
 fn given_zero(kl: &Link, ik: &Link, il: &Link) -> f64 {
-    orthant::partial(kl.r, kl.e, ik.r, ik.e, il.r, il.e)
+    partial(kl.r, kl.e, ik.r, ik.e, il.r, il.e)
 }
 
 /// E[delta(a) delta(b) c+ d+] at unit variances.

@@ -31,6 +31,33 @@ pub fn eigh(a: ArrayView2<f64>) -> Result<(Array1<f64>, Array2<f64>)> {
     backend::eigh(a)
 }
 
+/// Eigenvalues of a general real matrix as (real, imaginary) parts, the largest real part first. Shape n x n.
+///
+/// # Errors
+/// As [`eigvalsh`].
+pub fn eigenvalues(a: ArrayView2<f64>) -> Result<Vec<[f64; 2]>> {
+    check(a, "compute eigenvalues")?;
+    if a.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut values = backend::eigenvalues(a)?;
+    values.sort_by(|x, y| y[0].total_cmp(&x[0]).then(y[1].total_cmp(&x[1])));
+    Ok(values)
+}
+
+/// Unit vector v with a v = value v for a real eigenvalue of a general matrix, its largest entry positive.
+///
+/// # Errors
+/// As [`eigvalsh`].
+pub fn eigenvector(a: ArrayView2<f64>, value: f64) -> Result<Array1<f64>> {
+    let shifted = &a - &(Array2::<f64>::eye(a.nrows()) * value);
+    let (_, vectors) = eigh(shifted.t().dot(&shifted).view())?;
+    let mut vector = vectors.column(0).to_owned();
+    let largest = vector.iter().fold(0.0f64, |m, x| if x.abs() > m.abs() { *x } else { m });
+    vector *= largest.signum();
+    Ok(vector)
+}
+
 /// Largest absolute entry; NaN when any entry is NaN (`f64::max` alone would hide it).
 pub fn max_abs<'a>(entries: impl IntoIterator<Item = &'a f64>) -> f64 {
     entries.into_iter().fold(0.0, |m: f64, x| if x.is_nan() || m.is_nan() { f64::NAN } else { m.max(x.abs()) })
@@ -102,6 +129,13 @@ mod backend {
         Ok((Array1::from_shape_fn(n, |i| values[i]), Array2::from_shape_fn((n, n), |(i, j)| vectors[(i, j)])))
     }
 
+    pub fn eigenvalues(a: ArrayView2<f64>) -> Result<Vec<[f64; 2]>> {
+        // The transpose, which is what faer sees, has the same eigenvalues.
+        let values = view(a, |matrix, _| matrix.eigenvalues())
+            .map_err(|_| Error::NonFinite { action: "compute eigenvalues", quantity: "the result" })?;
+        Ok(values.iter().map(|z| [z.re, z.im]).collect())
+    }
+
     pub fn cholesky(a: ArrayView2<f64>) -> Option<Factor> {
         view(a, |matrix, side| matrix.llt(side)).ok()
     }
@@ -116,7 +150,7 @@ mod backend {
 mod backend {
     use super::*;
     use ndarray::{ArrayViewMut1, OwnedRepr};
-    use ndarray_linalg::{CholeskyFactorized, EigValsh, Eigh, FactorizeCInto, SolveC, UPLO};
+    use ndarray_linalg::{CholeskyFactorized, EigVals, EigValsh, Eigh, FactorizeCInto, SolveC, UPLO};
 
     pub type Factor = CholeskyFactorized<OwnedRepr<f64>>;
 
@@ -133,6 +167,12 @@ mod backend {
     pub fn eigh(a: ArrayView2<f64>) -> Result<(Array1<f64>, Array2<f64>)> {
         Eigh::eigh(&mirrored(a), UPLO::Lower)
             .map_err(|_| Error::NonFinite { action: "compute eigenvectors", quantity: "the result" })
+    }
+
+    pub fn eigenvalues(a: ArrayView2<f64>) -> Result<Vec<[f64; 2]>> {
+        let values = EigVals::eigvals(&a.to_owned())
+            .map_err(|_| Error::NonFinite { action: "compute eigenvalues", quantity: "the result" })?;
+        Ok(values.iter().map(|z| [z.re, z.im]).collect())
     }
 
     pub fn cholesky(a: ArrayView2<f64>) -> Option<Factor> {
@@ -193,6 +233,21 @@ mod tests {
         (0..7).for_each(|i| (i + 1..7).for_each(|j| lower[[i, j]] = 1e3));
         let (expected, found) = (eigvalsh(a.view()).unwrap(), eigvalsh(lower.view()).unwrap());
         assert!((&expected - &found).iter().all(|x| x.abs() < 1e-13));
+    }
+
+    /// A rotation by 0.3 scaled by 2, and a triangular matrix, whose eigenvalues are known.
+    #[test]
+    fn general_matrices() {
+        let (c, s) = (2.0 * 0.3f64.cos(), 2.0 * 0.3f64.sin());
+        let values = eigenvalues(ndarray::array![[c, -s], [s, c]].view()).unwrap();
+        for (value, sign) in values.iter().zip([1.0, -1.0]) {
+            assert!((value[0] - c).abs() < 1e-14 && (value[1] - sign * s).abs() < 1e-14, "{values:?}");
+        }
+        let a = ndarray::array![[1.0, 5.0, 0.0], [0.0, 3.0, 1.0], [0.0, 0.0, -2.0]];
+        let values = eigenvalues(a.view()).unwrap();
+        assert!(values.iter().zip([3.0, 1.0, -2.0]).all(|(x, y)| (x[0] - y).abs() < 1e-13 && x[1] == 0.0));
+        let v = eigenvector(a.view(), 3.0).unwrap();
+        assert!((a.dot(&v) - &v * 3.0).iter().all(|x| x.abs() < 1e-13) && (v.dot(&v) - 1.0).abs() < 1e-13);
     }
 
     #[test]

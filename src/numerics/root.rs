@@ -5,8 +5,12 @@ use ndarray::{Array1, Array2};
 use super::linalg;
 use crate::error::{Error, Result};
 
-/// n equations in n unknowns with one parameter p, and a symmetric Jacobian (all our gradient systems).
+/// n equations in n unknowns with one parameter p.
 pub trait System {
+    /// Whether the Jacobian is symmetric: true for every gradient, false for SGD at a finite learning rate.
+    fn symmetric(&self) -> bool {
+        true
+    }
     /// Number of unknowns n.
     fn dim(&self) -> usize;
     /// The n residuals at x.
@@ -24,8 +28,9 @@ pub struct Root {
     pub iterations: usize,
 }
 
-/// Newton's method by the pseudo-inverse of a symmetric Jacobian: finds saddles as well as minima, and steps nowhere
-/// along directions whose eigenvalue is below `cut` times the largest.
+/// Newton's method by the pseudo-inverse of the Jacobian: finds saddles as well as minima, and steps nowhere along
+/// directions whose eigenvalue (singular value, when the Jacobian is not symmetric) is below `cut` times the largest. Without
+/// symmetry the pseudo-inverse goes through J^T J, so `cut` means nothing below 1e-7.
 ///
 /// # Errors
 /// [`Error::NotConverged`] with the last residual when `iterations` do not reach `tolerance`; [`Error::NonFinite`].
@@ -43,9 +48,15 @@ pub fn newton(system: &impl System, x0: &[f64], p: f64, tolerance: f64, cut: f64
         if iteration == iterations {
             break;
         }
-        let (values, vectors) = linalg::eigh(system.jacobian(&x, p).view())?;
+        let jacobian = system.jacobian(&x, p);
+        let (matrix, right, cut) = if system.symmetric() {
+            (jacobian, residual.clone(), cut)
+        } else {
+            (jacobian.t().dot(&jacobian), jacobian.t().dot(&residual), cut * cut)
+        };
+        let (values, vectors) = linalg::eigh(matrix.view())?;
         let floor = cut * linalg::max_abs(&values);
-        let mut along = vectors.t().dot(&residual);
+        let mut along = vectors.t().dot(&right);
         for (component, value) in along.iter_mut().zip(&values) {
             *component = if value.abs() > floor { *component / value } else { 0.0 };
         }
@@ -96,6 +107,29 @@ mod tests {
         let minimum = newton(&Toy, &[0.05, 0.6], 1.0, 1e-14, 1e-12, 20).unwrap();
         assert!(minimum.x[0].abs() < 1e-13 && (minimum.x[1] - 0.5).abs() < 1e-13);
         assert!(minimum.residual <= 1e-14);
+    }
+
+    /// x^2 = p, x y = 2: an unsymmetric Jacobian.
+    struct Skew;
+    impl System for Skew {
+        fn symmetric(&self) -> bool {
+            false
+        }
+        fn dim(&self) -> usize {
+            2
+        }
+        fn residual(&self, x: &[f64], p: f64) -> Array1<f64> {
+            ndarray::array![x[0] * x[0] - p, x[0] * x[1] - 2.0]
+        }
+        fn jacobian(&self, x: &[f64], _p: f64) -> Array2<f64> {
+            ndarray::array![[2.0 * x[0], 0.0], [x[1], x[0]]]
+        }
+    }
+
+    #[test]
+    fn unsymmetric_systems_converge() {
+        let root = newton(&Skew, &[3.0, 3.0], 4.0, 1e-14, 1e-7, 20).unwrap();
+        assert!((root.x[0] - 2.0).abs() < 1e-14 && (root.x[1] - 1.0).abs() < 1e-14);
     }
 
     #[test]

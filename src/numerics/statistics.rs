@@ -1,8 +1,11 @@
 //! Intervals for shares, tests on counts, comparisons of samples (distributions by statrs).
 
+use ndarray::{ArrayView1, ArrayView2, Axis};
 use statrs::distribution::{Beta, ChiSquared, ContinuousCDF};
 use statrs::function::beta::checked_beta_reg;
 use statrs::function::erf::erfc;
+
+use super::linalg;
 
 /// Clopper-Pearson interval of a share: `hits` of `runs` at the given confidence (for example 0.95).
 /// Exact for binomial counts; `(0, 1)` when there are no runs.
@@ -88,6 +91,38 @@ pub fn two_sided_t(t: f64, degrees: f64) -> f64 {
         return if t.is_nan() { f64::NAN } else { 0.0 };
     }
     checked_beta_reg(degrees / 2.0, 0.5, degrees / (degrees + t * t)).unwrap_or(f64::NAN)
+}
+
+/// Hotelling's test that the mean of a sample of vectors is the expected one: `rows` holds one sample per row (runs x
+/// entries, all finite). One p-value for all entries together, by the law of F; it sees shifts along directions in which the
+/// sample hardly varies, which the entries one by one do not.
+///
+/// Directions without variance (conserved combinations) are left out; 1 when none remains or there are too few runs.
+pub fn hotelling(rows: ArrayView2<f64>, expected: &[f64]) -> f64 {
+    let (runs, entries) = rows.dim();
+    if runs <= entries + 1 {
+        return 1.0;
+    }
+    let n = runs as f64;
+    let mean = rows.sum_axis(Axis(0)) / n;
+    let centred = &rows - &mean;
+    // In units of the standard deviations, so that the cut below means the same for every entry.
+    let mut scale = centred.map_axis(Axis(0), |column| (column.dot(&column) / (n - 1.0)).sqrt());
+    scale.zip_mut_with(&mean, |scale, mean| *scale = scale.max(1e-9 * mean.abs()).max(f64::MIN_POSITIVE));
+    let centred = centred / &scale;
+    let shift = (&mean - &ArrayView1::from(expected)) / &scale;
+    let Ok((values, vectors)) = linalg::eigh((centred.t().dot(&centred) / (n - 1.0)).view()) else { return 1.0 };
+    let largest = linalg::max_abs(&values);
+    let along = vectors.t().dot(&shift);
+    let kept: Vec<usize> = (0..entries).filter(|&i| values[i] > 1e-9 * largest).collect();
+    let p = kept.len() as f64;
+    let square: f64 = kept.iter().map(|&i| along[i] * along[i] / values[i]).sum();
+    if kept.is_empty() || !square.is_finite() {
+        return 1.0;
+    }
+    // F = n (n - p) square / (p (n - 1)) with p and n - p degrees of freedom: its upper tail as a beta function.
+    let f = n * (n - p) / (p * (n - 1.0)) * square;
+    checked_beta_reg(0.5 * (n - p), 0.5 * p, (n - p) / (n - p + p * f)).unwrap_or(f64::NAN)
 }
 
 /// Holm's step-down adjustment: p-values of a family of tests, to be compared with the level of the whole family, whatever
@@ -323,5 +358,33 @@ mod tests {
     fn line_fit_is_exact_on_a_line() {
         let (slope, intercept) = line_fit(&[0.0, 1.0, 3.0], &[1.0, -1.0, -5.0]);
         assert!((slope + 2.0).abs() < 1e-14 && (intercept - 1.0).abs() < 1e-14);
+    }
+
+    /// A pair: the right mean is refused as often as the level says; a shift of a tenth of a standard deviation along the
+    /// difference of two nearly equal entries, far below the errors of the entries themselves, is seen.
+    #[test]
+    fn hotelling_holds_its_level_and_sees_small_directions() {
+        let sample = |seed: u64, shift: f64| {
+            let mut rng = random::stream(seed, &[11]);
+            let mut rows = ndarray::Array2::<f64>::zeros((200, 3));
+            for mut row in rows.rows_mut() {
+                let normal = |rng: &mut rand_chacha::ChaCha8Rng| -> f64 { rng.sample(rand_distr::StandardNormal) };
+                let common = normal(&mut rng);
+                let small = 1e-3 * normal(&mut rng);
+                (row[0], row[1], row[2]) = (common, common + small + shift, normal(&mut rng));
+            }
+            rows
+        };
+        let p = |seed: u64, shift: f64| hotelling(sample(seed, shift).view(), &[0.0; 3]);
+        let refused = (0..400).filter(|&seed| p(seed, 0.0) < 0.05).count();
+        assert!((8..=35).contains(&refused), "refused {refused} of 400 at level 0.05");
+        assert!(p(1, 1e-3) < 1e-12, "{}", p(1, 1e-3));
+        let alone = Sample::new(sample(1, 1e-3).column(1).to_vec().into_iter()).against(0.0, 0.0);
+        assert!(alone.p_value > 1e-3);
+        // A conserved entry is left out.
+        let mut constant = sample(2, 0.0);
+        constant.column_mut(2).fill(0.7);
+        assert!(hotelling(constant.view(), &[0.0, 0.0, 0.7]) > 1e-3);
+        assert_eq!(hotelling(sample(3, 0.0).slice(ndarray::s![..4, ..]), &[0.0; 3]), 1.0);
     }
 }

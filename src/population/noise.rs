@@ -212,7 +212,7 @@ impl Sets<'_> {
         if members.is_empty() {
             return;
         }
-        let orthants = if weak { orthant::body_weak(block) } else { orthant::body(block, None) };
+        let orthants = if weak { orthant::body_weak(block) } else { orthant::body(block) };
         for (pair, (first, second)) in orthant::PAIRS.into_iter().enumerate() {
             if !members.iter().any(|set| set[second] < k) {
                 continue;
@@ -277,6 +277,25 @@ mod tests {
             assert!(difference < 1e-13, "K = {k}, M = {m}: {difference:e}");
             assert!(linalg::eigvalsh(moments.view()).unwrap()[0] > -1e-13);
         }
+    }
+
+    /// Renaming students and teachers renames N.
+    #[test]
+    fn permuted_units_give_the_permuted_moments() {
+        let teacher = Teacher::orthonormal(3).unwrap();
+        let start = InitialLaw::new(9, 1.0, &teacher).unwrap().draw(4, &teacher, 5, 0).unwrap();
+        let overlaps = start.overlaps(&teacher);
+        let moments = error_moments(&Fields::from_overlaps(&overlaps, &teacher, 0));
+        let (students, teachers) = ([2, 0, 3, 1], [1, 2, 0]);
+        let q = Array2::from_shape_fn((4, 4), |(i, j)| overlaps.q()[[students[i], students[j]]]);
+        let r = Array2::from_shape_fn((4, 3), |(i, m)| overlaps.r()[[students[i], teachers[m]]]);
+        let permuted = error_moments(&Fields::from_matrices(&q, &r, overlaps.readouts(), &teacher, 0));
+        for i in 0..4 {
+            for j in 0..4 {
+                assert!((permuted[[i, j]] - moments[[students[i], students[j]]]).abs() < 1e-14);
+            }
+        }
+        assert!((moments[[0, 1]] - moments[[2, 3]]).abs() > 1e-3);
     }
 
     #[test]

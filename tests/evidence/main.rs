@@ -6,5 +6,6 @@
 mod basins;
 mod interruption;
 mod landscapes;
+mod learning_rates;
 mod lines;
 mod validate;

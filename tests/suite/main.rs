@@ -4,6 +4,7 @@ mod architecture;
 mod finite;
 mod identities;
 mod labels;
+mod moments;
 mod orthant;
 #[cfg(feature = "cli")]
 mod program;

@@ -1,0 +1,382 @@
+//! Fixed points of SGD at a finite learning rate, the plateau and its escape, and learning rates at which SGD diverges
+//! (theory 06, eq. 06-threshold and 06-plateau).
+
+use ndarray::{Array1, Array2};
+
+use super::sgd::Equations;
+use crate::error::{Error, Result};
+use crate::expectation::Pair;
+use crate::expectation::orthant::{self, Link, PAIRS};
+use crate::model::{Overlaps, Sgd, Teacher};
+use crate::numerics::root::{self, System};
+use crate::numerics::{integrate, linalg};
+use crate::population::{Fields, error_moments};
+
+/// Largest velocity entry of a fixed point, in units of the learning rate.
+const RESIDUAL: f64 = 1e-12;
+
+/// Time, in units of 1 / learning rate, that exchangeable students get to come near their plateau.
+const APPROACH: usize = 300;
+
+/// A fixed point of (Q, R) at a finite learning rate.
+#[derive(Clone, Debug)]
+pub struct Steady {
+    pub overlaps: Overlaps,
+    /// Population loss (label noise not included).
+    pub loss: f64,
+    /// Largest velocity entry, recomputed.
+    pub residual: f64,
+    /// Eigenvalues (real, imaginary) of the Jacobian, the largest real part first: perturbations grow as exp(value t),
+    /// t = steps / d.
+    pub eigenvalues: Vec<[f64; 2]>,
+    /// Unit vector in the layout of [`Equations::pack`] along which the fastest perturbation moves; `None` when the leading
+    /// eigenvalue is complex.
+    pub direction: Option<Array1<f64>>,
+}
+
+struct Velocity<'a, 'b>(&'b Equations<'a>);
+
+impl System for Velocity<'_, '_> {
+    fn symmetric(&self) -> bool {
+        false
+    }
+
+    fn dim(&self) -> usize {
+        self.0.dim()
+    }
+
+    fn residual(&self, x: &[f64], _p: f64) -> Array1<f64> {
+        let mut velocity = vec![0.0; x.len()];
+        self.0.velocity(0.0, x, &mut velocity);
+        velocity.into()
+    }
+
+    fn jacobian(&self, x: &[f64], _p: f64) -> Array2<f64> {
+        self.0.jacobian(0.0, x)
+    }
+}
+
+/// The fixed point near a guess, by Newton's method; the schedule is taken at t = 0.
+///
+/// # Errors
+/// [`Error::NotConverged`] (no fixed point near the guess, as beyond a threshold), [`Error::NotPositive`] when the root is
+/// no Gram matrix, [`Error::NonFinite`].
+pub fn steady_state(equations: &Equations, guess: &Overlaps) -> Result<Steady> {
+    let start = equations.pack(guess);
+    let tolerance = RESIDUAL * equations.rule().rate(0.0);
+    let found = root::newton(&Velocity(equations), &start, 0.0, tolerance, 1e-7, 60)?;
+    at_fixed_point(equations, &found.x)
+}
+
+fn at_fixed_point(equations: &Equations, x: &[f64]) -> Result<Steady> {
+    let overlaps = equations.unpack(x, 1e-9)?;
+    let jacobian = equations.jacobian(0.0, x);
+    let eigenvalues = linalg::eigenvalues(jacobian.view())?;
+    let direction = match eigenvalues.first() {
+        Some([value, imaginary]) if imaginary.abs() <= 1e-9 * value.abs() => {
+            Some(linalg::eigenvector(jacobian.view(), *value)?)
+        }
+        _ => None,
+    };
+    let residual = linalg::max_abs(&Velocity(equations).residual(x, 0.0));
+    Ok(Steady { overlaps, loss: equations.risk(x), residual, eigenvalues, direction })
+}
+
+/// States in which the students are exchangeable: Q_ii = q, Q_ij = c, R_im = r_m, as q, c, r_1, ..., r_M.
+struct Exchangeable<'a, 'b> {
+    equations: &'b Equations<'a>,
+    /// n x (2 + M): the full state from the reduced one.
+    expand: Array2<f64>,
+    /// (2 + M) x n: means over students.
+    contract: Array2<f64>,
+}
+
+impl<'a, 'b> Exchangeable<'a, 'b> {
+    fn new(equations: &'b Equations<'a>) -> Exchangeable<'a, 'b> {
+        let (k, m) = (equations.students(), equations.teacher().units());
+        let mut expand = Array2::<f64>::zeros((equations.dim(), 2 + m));
+        let mut row = 0;
+        for i in 0..k {
+            for j in i..k {
+                expand[[row, usize::from(i != j)]] = 1.0;
+                row += 1;
+            }
+        }
+        for _ in 0..k {
+            for n in 0..m {
+                expand[[row, 2 + n]] = 1.0;
+                row += 1;
+            }
+        }
+        let mut contract = expand.t().to_owned();
+        for mut row in contract.rows_mut() {
+            // A single student has no c.
+            let count: f64 = f64::max(row.sum(), 1.0);
+            row /= count;
+        }
+        Exchangeable { equations, expand, contract }
+    }
+
+    fn full(&self, y: &[f64]) -> Vec<f64> {
+        self.expand.dot(&Array1::from(y.to_vec())).to_vec()
+    }
+}
+
+impl System for Exchangeable<'_, '_> {
+    fn symmetric(&self) -> bool {
+        false
+    }
+
+    fn dim(&self) -> usize {
+        self.expand.ncols()
+    }
+
+    fn residual(&self, y: &[f64], _p: f64) -> Array1<f64> {
+        let mut velocity = Array1::zeros(self.expand.nrows());
+        let x = self.full(y);
+        self.equations.velocity(0.0, &x, velocity.as_slice_mut().expect("a fresh array is contiguous"));
+        self.contract.dot(&velocity)
+    }
+
+    fn jacobian(&self, y: &[f64], _p: f64) -> Array2<f64> {
+        self.contract.dot(&self.equations.jacobian(0.0, &self.full(y))).dot(&self.expand)
+    }
+}
+
+/// The unspecialised plateau for readouts 1: the fixed point that exchangeable small students without overlap with the
+/// teacher reach, at the learning rate of a rule or (`None`) under gradient flow, whose time is learning rate x steps / d.
+/// Its leading eigenvalue is the rate of escape: a deviation of 1 / sqrt(d) takes about ln(d) / (2 rate) to grow.
+///
+/// # Errors
+/// Those of [`steady_state`]; [`Error::Spec`] when the loss diverges on the way.
+pub fn plateau(students: usize, teacher: &Teacher, rule: Option<Sgd>) -> Result<Steady> {
+    let small = 1e-2 * teacher.gram().diag().mean().unwrap_or(1.0);
+    let (k, m) = (students, teacher.units());
+    let start = Overlaps::new(Array2::eye(k) * small, Array2::zeros((k, m)), Array2::ones((1, k)), teacher)?;
+    let equations = match rule {
+        Some(rule) => Equations::new(&start, teacher, rule)?,
+        None => Equations::gradient_flow(&start, teacher)?,
+    };
+    let system = Exchangeable::new(&equations);
+    let mut y = vec![0.0; system.dim()];
+    y[0] = small;
+    let step = 1.0 / equations.rule().rate(0.0);
+    for _ in 0..APPROACH {
+        integrate::dop853(&mut y, step, 1e-9, &mut |y, v| {
+            v.copy_from_slice(system.residual(y, 0.0).as_slice().unwrap_or(&[]))
+        })?;
+        if !(y[0] < 1e6) {
+            return Err(Error::Spec {
+                action: "find the plateau",
+                problem: format!(
+                    "small students diverge at learning rate {}; take a smaller one",
+                    equations.rule().learning_rate
+                ),
+            });
+        }
+    }
+    let found = root::newton(&system, &y, 0.0, RESIDUAL / step, 1e-7, 60)?;
+    at_fixed_point(&equations, &system.full(&found.x))
+}
+
+/// The learning rate above which SGD without label noise leaves the neighbourhood of the exact solution w_k = v_k, a = b,
+/// in mean square at d = infinity (theory 06, eq. 06-threshold): dS/dt = -eta (A S + S A) + (eta^2 / B) Phi(S) for
+/// deviations with Gram matrix S across the span loses stability.
+///
+/// K = M = 1, B = 1: 2. Orthonormal teachers, K = M = 2, 3, 4, 17: 1.2679, 0.9619, 0.7775, 0.22158.
+///
+/// # Errors
+/// [`Error::NonFinite`], [`Error::NotConverged`].
+pub fn local_threshold(teacher: &Teacher, batch: usize) -> Result<f64> {
+    let k = teacher.units();
+    let v = teacher.vectors();
+    let rows: Vec<Vec<f64>> = v.outer_iter().map(|row| row.to_vec()).collect();
+    let b = teacher.readouts().row(0);
+    let link = |i: usize, j: usize| Link::from(&Pair::from_vectors(&rows[i], &rows[j]));
+    let links: Vec<Link> = (0..k * k).map(|p| link(p / k, p % k)).collect();
+    // E[H_i H_j H_k H_l] by the set of units, K^4 entries.
+    let mut fourth = vec![0.0; k * k * k * k];
+    for i in 0..k {
+        for j in i..k {
+            for l in j..k {
+                for m in l..k {
+                    let value = all_positive(&links, k, [i, j, l, m]);
+                    for p in permutations([i, j, l, m]) {
+                        fourth[((p[0] * k + p[1]) * k + p[2]) * k + p[3]] = value;
+                    }
+                }
+            }
+        }
+    }
+    let a = Array2::from_shape_fn((k, k), |(i, j)| b[i] * b[j] * all_positive(&links, k, [i, j, i, j]));
+    let (values, vectors) = linalg::eigh(a.view())?;
+    // Power iteration of the positive map S -> L^-1 Phi(S), L(S) = A S + S A.
+    let mut s = Array2::<f64>::eye(k);
+    let mut growth = 0.0f64;
+    const ITERATIONS: usize = 20_000;
+    for _ in 0..ITERATIONS {
+        let phi = Array2::from_shape_fn((k, k), |(i, j)| {
+            let row = &fourth[(i * k + j) * k * k..][..k * k];
+            let sum: f64 = (0..k * k).map(|p| row[p] * b[p / k] * b[p % k] * s[[p / k, p % k]]).sum();
+            b[i] * b[j] * sum
+        });
+        let mut next = vectors.t().dot(&phi).dot(&vectors);
+        for ((i, j), x) in next.indexed_iter_mut() {
+            *x /= values[i] + values[j];
+        }
+        let next = vectors.dot(&next).dot(&vectors.t());
+        let before = std::mem::replace(&mut growth, next.diag().sum() / s.diag().sum());
+        s = &next / next.diag().sum();
+        if !growth.is_finite() {
+            return Err(Error::NonFinite { action: "find the threshold", quantity: "the growth rate" });
+        }
+        if (growth - before).abs() < 1e-15 * growth {
+            return Ok(batch as f64 / growth);
+        }
+    }
+    Err(Error::NotConverged {
+        action: "find the threshold",
+        residual: 1e-15 * growth,
+        iterations: ITERATIONS,
+        needs: 1e-15,
+    })
+}
+
+/// P of the distinct ones among four unit fields to be positive.
+fn all_positive(links: &[Link], k: usize, mut units: [usize; 4]) -> f64 {
+    units.sort_unstable();
+    let mut distinct = units.to_vec();
+    distinct.dedup();
+    let link = |x: usize, y: usize| &links[distinct[x] * k + distinct[y]];
+    match distinct.len() {
+        1 => 0.5,
+        2 => orthant::p2(link(0, 1).a),
+        3 => orthant::p3(link(0, 1).a, link(0, 2).a, link(1, 2).a),
+        _ => orthant::p4(&PAIRS.map(|(x, y)| *link(x, y))),
+    }
+}
+
+fn permutations(x: [usize; 4]) -> Vec<[usize; 4]> {
+    let mut all = Vec::with_capacity(24);
+    for a in 0..4 {
+        for b in (0..4).filter(|&b| b != a) {
+            for c in (0..4).filter(|&c| c != a && c != b) {
+                all.push([x[a], x[b], x[c], x[6 - a - b - c]]);
+            }
+        }
+    }
+    all
+}
+
+/// The learning rate 2 B / sum a^2 above which large students diverge whatever the teacher: parallel students act as one
+/// with the sum of their squared readouts as rate (theory 06, eq. 06-far).
+pub fn far_threshold(readouts: &[f64], batch: usize) -> f64 {
+    2.0 * batch as f64 / readouts.iter().map(|a| a * a).sum::<f64>()
+}
+
+/// First order in the learning rate of the excess loss of SGD around a minimum: d loss / d eta at eta = 0 in dimension d
+/// (`f64::INFINITY` allowed), (theory 06, eq. 06-excess).
+pub fn excess_loss_slope(fields: &Fields, label_noise: f64, batch: usize, d: f64) -> f64 {
+    let moments = error_moments(fields);
+    let sum: f64 = (0..fields.students())
+        .filter(|&i| fields.norm(i) > 0.0)
+        .map(|i| fields.readout(i).powi(2) * ((1.0 + 2.0 / d) * moments[[i, i]] + 0.5 * label_noise * label_noise))
+        .sum();
+    sum / (4.0 * batch as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dynamics::evolve_sgd;
+    use crate::expectation::{Averages, Quad, Relu};
+    use crate::landscape::ansatz::{Guess, solve};
+
+    /// Closed form for K = M = 1, and values of the second-moment operator found elsewhere to 9 digits.
+    #[test]
+    fn thresholds_of_the_orthonormal_teacher() {
+        for (m, expected) in [(1, 2.0), (2, 1.267949192), (3, 0.961928691), (4, 0.777489946), (17, 0.221580528)] {
+            let teacher = Teacher::orthonormal(m).unwrap();
+            let found = local_threshold(&teacher, 1).unwrap();
+            assert!((found - expected).abs() < 1e-9, "M = {m}: {found}");
+            assert!((local_threshold(&teacher, 4).unwrap() - 4.0 * found).abs() < 1e-12);
+        }
+        assert_eq!(far_threshold(&[1.0; 8], 1), 0.25);
+    }
+
+    /// K = M = 8, one flipped unit: trace of the noise over 4, against the sum over all pairs of units.
+    #[test]
+    fn excess_loss_at_a_minimum() {
+        let teacher = Teacher::orthonormal(8).unwrap();
+        let point = solve(&Guess::flipped(8), 1, &teacher).unwrap();
+        let fields = Fields::from_weights(&point, &teacher, 0);
+        let slope = excess_loss_slope(&fields, 0.0, 1, f64::INFINITY);
+        let rows: Vec<Vec<f64>> =
+            point.rows().outer_iter().chain(teacher.vectors().outer_iter()).map(|r| r.to_vec()).collect();
+        let mut trace = 0.0;
+        for i in 0..8 {
+            for (x, u) in rows.iter().enumerate() {
+                for (y, v) in rows.iter().enumerate() {
+                    let sign = if (x < 8) == (y < 8) { 1.0 } else { -1.0 };
+                    trace += sign * Relu.quadruple(&Quad::from_vectors([&rows[i], &rows[i], u, v])).value;
+                }
+            }
+        }
+        assert!((slope - trace / 4.0).abs() < 1e-12 && (slope - 0.040_992_904).abs() < 1e-9, "{slope}");
+        let finite = excess_loss_slope(&fields, 0.3, 4, 100.0);
+        assert!((4.0 * finite - (1.02 * slope + 0.09 * 8.0 / 8.0)).abs() < 1e-12, "{finite}");
+    }
+
+    /// With label noise the loss of the fixed point near the teacher starts with the slope sigma^2 K / 8 B, and grows towards
+    /// the threshold.
+    #[test]
+    fn fixed_points_with_label_noise() {
+        let teacher = Teacher::orthonormal(2).unwrap();
+        let state = |learning_rate: f64, guess: Option<Overlaps>| {
+            let rule = Sgd { learning_rate, label_noise: 0.1, ..Sgd::default() };
+            let near = 0.01 * learning_rate;
+            let q = Array2::eye(2) * (1.0 + near);
+            let start = Overlaps::new(q, Array2::eye(2), Array2::ones((1, 2)), &teacher).unwrap();
+            let equations = Equations::new(&start, &teacher, rule).unwrap();
+            let guess = guess.unwrap_or_else(|| {
+                evolve_sgd(&start, &equations, &[100.0 / learning_rate], 1e-10).unwrap().trajectory.frames[0]
+                    .overlaps
+                    .clone()
+            });
+            steady_state(&equations, &guess).unwrap()
+        };
+        let low = state(0.01, None);
+        // sigma^2 K / 2 / 4 per unit of learning rate.
+        assert!((low.loss / 0.01 / (0.01 * 2.0 / 8.0) - 1.0).abs() < 0.012, "{}", low.loss / 0.01);
+        assert!(low.eigenvalues[0][0] < 0.0 && low.residual < 1e-13);
+        let high = state(1.0, None);
+        assert!(high.loss > 100.0 * low.loss && high.eigenvalues[0][0] < 0.0);
+    }
+
+    /// The plateau's loss and rate of escape go over into those of gradient flow; noise keeps it from escaping fast.
+    #[test]
+    fn plateau_and_escape() {
+        for (k, teacher) in [(3, Teacher::orthonormal(3).unwrap()), (2, Teacher::correlated(3, 0.2).unwrap())] {
+            let flow = plateau(k, &teacher, None).unwrap();
+            let at = |learning_rate: f64| plateau(k, &teacher, Some(Sgd { learning_rate, ..Sgd::default() })).unwrap();
+            let (fine, coarse) = (at(0.002), at(0.4));
+            let ratio = fine.eigenvalues[0][0] / (0.002 * flow.eigenvalues[0][0]);
+            eprintln!(
+                "{} {} {ratio} loss {} {} {} res {:e}",
+                flow.eigenvalues[0][0],
+                coarse.eigenvalues[0][0] / 0.4,
+                flow.loss,
+                fine.loss,
+                coarse.loss,
+                flow.residual
+            );
+            assert!((ratio - 1.0).abs() < 0.01 && ratio < 1.0, "{ratio}");
+            assert!(flow.residual < 1e-12 && (fine.loss / flow.loss - 1.0).abs() < 0.01 && coarse.loss > fine.loss);
+            // The escape breaks the symmetry between students: the mean over students of each overlap stays.
+            let direction = flow.direction.unwrap();
+            let start = Overlaps::new(Array2::eye(k), Array2::zeros((k, 3)), Array2::ones((1, k)), &teacher).unwrap();
+            let equations = Equations::gradient_flow(&start, &teacher).unwrap();
+            assert!(linalg::max_abs(&Exchangeable::new(&equations).contract.dot(&direction)) < 1e-6);
+        }
+    }
+}
