@@ -11,7 +11,7 @@ use rand_distr::StandardNormal;
 
 use super::sgd::Equations;
 use crate::error::{Error, Result};
-use crate::model::{Overlaps, Teacher, Weights};
+use crate::model::{Overlaps, Schedule, Teacher, Weights};
 use crate::numerics::random::{self, purpose};
 use crate::numerics::{integrate, linalg};
 
@@ -54,8 +54,15 @@ pub fn mean_path(
             problem: "the equations are those of d = infinity; give them a dimension".into(),
         });
     }
+    if equations.is_gradient_flow() {
+        return Err(Error::Spec {
+            action: "follow the mean at finite d",
+            problem: "gradient flow does not fluctuate; give equations of SGD".into(),
+        });
+    }
     let n = equations.dim();
     let limit = equations.in_the_limit();
+    let breaks = equations.rule().schedule.breaks(times.last().copied().unwrap_or(0.0));
     let inputs = Inputs::draw(equations, samples.max(2), seed);
     let mut x = equations.pack(start);
     let (mut shift, mut spread) = (Array1::zeros(n), Array2::zeros((n, n)));
@@ -63,17 +70,22 @@ pub fn mean_path(
     let mut now = 0.0;
     for &time in times {
         while now < time {
+            // Just after a break of the schedule, which belongs to what follows it.
             let here = Local::new(&limit, equations, &inputs, now, &x)?;
-            let size = here.jacobian.iter().map(|x| x * x).sum::<f64>().sqrt().max(1e-3);
-            let step = (STEP / size).min(time - now);
-            let step = if time - now - step < 1e-9 * time { time - now } else { step };
+            // The velocity grows with the rate: a warm-up starts from 0.
+            let rate = equations.rule().learning_rate / equations.rule().rate(now).max(f64::MIN_POSITIVE);
+            let size = here.jacobian.iter().map(|x| x * x).sum::<f64>().sqrt() * rate.min(1e6);
+            let end = breaks.iter().copied().find(|&b| b > now * (1.0 + 1e-12)).unwrap_or(time).min(time);
+            let step = (STEP / size.max(1e-3)).min(end - now);
+            let step = if end - now - step < 1e-9 * end { end - now } else { step };
             let along = |from: f64, to: f64, x: &mut Vec<f64>| {
                 integrate::dop853_in_time(x, (from, to), TOLERANCE, &mut |t, x, v| limit.velocity(t, x, v))
             };
             along(now, now + 0.5 * step, &mut x)?;
             let middle = Local::new(&limit, equations, &inputs, now + 0.5 * step, &x)?;
             along(now + 0.5 * step, now + step, &mut x)?;
-            let there = Local::new(&limit, equations, &inputs, now + step, &x)?;
+            let before_break = (now + step) * (1.0 - 1e-12);
+            let there = Local::new(&limit, equations, &inputs, before_break, &x)?;
             let (k1, s1) = here.slopes(&limit, &shift, &spread)?;
             let (k2, s2) =
                 middle.slopes(&limit, &(&shift + &(&k1 * (0.5 * step))), &(&spread + &(&s1 * (0.5 * step))))?;
@@ -82,7 +94,7 @@ pub fn mean_path(
             let (k4, s4) = there.slopes(&limit, &(&shift + &(&k3 * step)), &(&spread + &(&s3 * step)))?;
             shift = shift + (k1 + k2 * 2.0 + k3 * 2.0 + k4) * (step / 6.0);
             spread = spread + (s1 + s2 * 2.0 + s3 * 2.0 + s4) * (step / 6.0);
-            now = if time - now - step <= 0.0 { time } else { now + step };
+            now = if end - now - step <= 0.0 { end } else { now + step };
         }
         let mean = x.iter().zip(&shift).map(|(x, s)| x + epsilon * s).collect();
         states.push(MeanState { time, mean, covariance: &spread * epsilon });
@@ -95,7 +107,7 @@ struct Local {
     time: f64,
     x: Vec<f64>,
     jacobian: Array2<f64>,
-    /// d (velocity at d - velocity of the limit) - Jacobian velocity / 2: what a map of step 1/d adds.
+    /// d (velocity at d - velocity of the limit) - (Jacobian velocity + d velocity / dt) / 2: what a map of step 1/d adds.
     pull: Array1<f64>,
     /// Covariance of one step times d^2.
     diffusion: Array2<f64>,
@@ -110,7 +122,24 @@ impl Local {
         finite.velocity(time, x, &mut at_d);
         let jacobian = limit.jacobian(time, x);
         let inverse = 1.0 / finite.inverse_dimension();
-        let pull = (Array1::from_vec(at_d) - &velocity) * inverse - jacobian.dot(&velocity) * 0.5;
+        let mut pull = (Array1::from_vec(at_d) - &velocity) * inverse - jacobian.dot(&velocity) * 0.5;
+        if limit.rule().schedule != Schedule::default() {
+            // The slope of the velocity in time, from the side on which the schedule is smooth.
+            let h = 1e-6 * (1.0 + time);
+            let from = (time - h).max(0.0);
+            let (mut early, mut late) = (Array1::<f64>::zeros(n), Array1::<f64>::zeros(n));
+            let inside = |b: &f64| *b > from && *b <= time + h;
+            let (from, to) = match limit.rule().schedule.breaks(time + 2.0 * h).iter().copied().find(inside) {
+                Some(b) if b > time => (from, time),
+                Some(_) => (time, time + h),
+                None => (from, time + h),
+            };
+            limit.velocity(from, x, early.as_slice_mut().expect("a fresh array is contiguous"));
+            limit.velocity(to, x, late.as_slice_mut().expect("a fresh array is contiguous"));
+            if to > from {
+                pull.scaled_add(-0.5 / (to - from), &(late - early));
+            }
+        }
         let diffusion = inputs.covariance(limit, time, x)?;
         Ok(Local { time, x: x.to_vec(), jacobian, pull, diffusion, velocity })
     }

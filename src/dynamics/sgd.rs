@@ -123,6 +123,11 @@ impl<'a> Equations<'a> {
         self.inverse_dimension
     }
 
+    /// Whether terms quadratic in the learning rate are left out.
+    pub(super) fn is_gradient_flow(&self) -> bool {
+        self.noise == 0.0
+    }
+
     /// Number of students K.
     pub fn students(&self) -> usize {
         self.students
@@ -317,16 +322,27 @@ pub fn evolve_sgd(start: &Overlaps, equations: &Equations, times: &[f64], tolera
     let breaks = equations.rule.schedule.breaks(times.last().copied().unwrap_or(0.0));
     let (mut now, mut loss) = (0.0, equations.risk(&x));
     for &time in times {
+        let mut piece = (time - now) / LOOKS as f64;
         while now < time {
             let next_break = breaks.iter().copied().find(|&b| b > now * (1.0 + 1e-12)).unwrap_or(f64::INFINITY);
-            let piece = (time - now).min((time / LOOKS as f64).max(1e-3 * time));
             let next = (now + piece).min(next_break).min(time);
             let next = if time - next < 1e-9 * time { time } else { next };
             // A step rule is right-continuous: keep the integrator's stages on its own side of the break.
             let last = next - 1e-12 * next.abs();
-            evolution.evaluations += integrate::dop853_in_time(&mut x, (now, next), tolerance, &mut |t, x, v| {
+            let mut trial = x.clone();
+            let used = integrate::dop853_in_time(&mut trial, (now, next), tolerance, &mut |t, x, v| {
                 equations.velocity(t.min(last), x, v)
-            })?;
+            });
+            match used {
+                Ok(used) => evolution.evaluations += used,
+                // Growth beyond all numbers within one piece: look more often.
+                Err(_) if next - now > 1e-6 * next => {
+                    piece = 0.25 * (next - now);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
+            x = trial;
             let before = std::mem::replace(&mut loss, equations.risk(&x));
             if !(loss <= bound) {
                 // Growth is exponential: interpolate the logarithm.
@@ -469,6 +485,16 @@ mod tests {
             Outcome::Diverged { time, .. } => assert!((1.0..1000.0).contains(&time), "{time}"),
             outcome => panic!("{outcome:?}"),
         }
+    }
+
+    /// A divergence within one piece of a very long time.
+    #[test]
+    fn divergence_is_seen_however_late_the_frame() {
+        let teacher = Teacher::orthonormal(2).unwrap();
+        let start = start(2, &teacher, 1000);
+        let equations = Equations::new(&start, &teacher, Sgd { learning_rate: 3.0, ..Sgd::default() }).unwrap();
+        let evolution = evolve_sgd(&start, &equations, &[1e4], 1e-8).unwrap();
+        assert!(matches!(evolution.outcome, Outcome::Diverged { time, .. } if time < 100.0), "{:?}", evolution.outcome);
     }
 
     #[test]

@@ -56,12 +56,13 @@ impl System for Velocity<'_, '_> {
     }
 }
 
-/// The fixed point near a guess, by Newton's method; the schedule is taken at t = 0.
+/// The fixed point of d = infinity near a guess, by Newton's method; the schedule is taken at t = 0.
 ///
 /// # Errors
 /// [`Error::NotConverged`] (no fixed point near the guess, as beyond a threshold), [`Error::NotPositive`] when the root is
 /// no Gram matrix, [`Error::NonFinite`].
 pub fn steady_state(equations: &Equations, guess: &Overlaps) -> Result<Steady> {
+    let equations = &equations.in_the_limit();
     let start = equations.pack(guess);
     let tolerance = RESIDUAL * equations.rule().rate(0.0);
     let found = root::newton(&Velocity(equations), &start, 0.0, tolerance, 1e-7, 60)?;
@@ -268,8 +269,9 @@ fn permutations(x: [usize; 4]) -> Vec<[usize; 4]> {
     all
 }
 
-/// The learning rate 2 B / sum a^2 above which large students diverge whatever the teacher: parallel students act as one
-/// with the sum of their squared readouts as rate (theory 06, eq. 06-far).
+/// The learning rate 2 B / sum a^2 above which large students diverge whatever the teacher: students parallel in the
+/// proportion of their readouts act as one, with the sum of the squared readouts as rate. For readouts of one sign no start
+/// diverges below it (theory 06, eq. 06-far); with both signs some may.
 pub fn far_threshold(readouts: &[f64], batch: usize) -> f64 {
     2.0 * batch as f64 / readouts.iter().map(|a| a * a).sum::<f64>()
 }

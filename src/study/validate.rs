@@ -82,7 +82,7 @@ impl Default for ValidateSpec {
             runs: 100,
             test_inputs: 200,
             explicit_limit: 1e10,
-            samples: 1 << 14,
+            samples: 1 << 16,
             rule: Sgd { learning_rate: 0.5, ..Sgd::default() },
         }
     }

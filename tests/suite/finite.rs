@@ -4,6 +4,29 @@ use committee::dynamics::{Equations, evolve_sgd, iterate_map, mean_path};
 use committee::model::{InitialLaw, Sgd, Teacher};
 use committee::simulation::{Simulation, chain};
 
+/// With a learning rate that falls as 1 / (1 + t) the mean is as well predicted: the map's own time step counts at this order.
+#[test]
+fn schedules_move_the_mean_too() {
+    let teacher = Teacher::orthonormal(2).unwrap();
+    let start = InitialLaw::new(10, 1.0, &teacher).unwrap().draw(2, &teacher, 1, 0).unwrap();
+    let overlaps = start.overlaps(&teacher);
+    for schedule in ["inverse:1", "warm-up:1+step:1.5:0.3"] {
+        let rule = Sgd { learning_rate: 0.7, schedule: schedule.parse().unwrap(), ..Sgd::default() };
+        let (d, times, runs) = (40, vec![1.0, 3.0], 40_000);
+        let finite = Equations::new(&overlaps, &teacher, rule).unwrap().at_dimension(d as f64).unwrap();
+        let path = mean_path(&overlaps, &finite, &times, 1 << 15, 1).unwrap();
+        let (start, teacher) = (start.clone(), teacher.clone());
+        let simulation = Simulation { dimension: d, rule, teacher, start, times, runs, seed: 1, test_inputs: 0 };
+        let moments = chain::simulate(&simulation, &|_| true).unwrap().moments();
+        for (n, state) in path.iter().enumerate() {
+            for i in 0..finite.dim() {
+                let z = (state.mean[i] - moments.mean[[n, i]]) / (moments.variance[[n, i]] / runs as f64).sqrt();
+                assert!(z.abs() < 5.0, "{schedule}, entry {i} at t = {}: {z}", state.time);
+            }
+        }
+    }
+}
+
 /// At d = 40 the means of 40 000 runs are as predicted to O(1/d): no overlap is 5 standard errors off. The equations of
 /// d = infinity, and the iterated mean of one step alone, are off by more than 15 and 5. Variances agree to 10 %.
 #[test]

@@ -1,12 +1,12 @@
 //! The rows of the comparison, and the tests behind its verdict.
 
-use ndarray::s;
+use ndarray::{Axis, s};
 
 use super::super::sgd::Simulator;
 use super::super::training::entries;
 use super::{Path, Plan, ValidateSpec, Verdict};
 use crate::dynamics::Equations;
-use crate::numerics::statistics::{Sample, Test};
+use crate::numerics::statistics::{Sample, Test, hotelling};
 use crate::report::{Table, Value};
 use crate::simulation::Recording;
 
@@ -38,7 +38,7 @@ impl Tables {
             (
                 "p_means",
                 "",
-                "smallest p-value over tested times and overlaps, adjusted by Holm over all tests of the report",
+                "smallest p-value over tested times, of each overlap and of all together (Hotelling), adjusted by Holm over all tests of the report",
             ),
             ("p_test_error", "", "the same for the test error minus the population loss at the run's overlaps"),
             ("verdict", "", "agrees when both are at least 0.01, else differs"),
@@ -108,6 +108,9 @@ impl Tables {
         let mut squares = vec![0.0; spec.runs];
         let [mut bias, mut residual, mut noise, mut count] = [0.0; 4];
         for (at, &n) in kept.iter().enumerate() {
+            if plan.checks.contains(&n) {
+                p_values.push(together(recording, at, &path.mean[n]));
+            }
             for (entry, (name, _)) in names.iter().enumerate() {
                 let values = recording.overlaps.slice(s![.., at, entry]);
                 let sample = Sample::new(values.iter().copied().filter(|x| x.is_finite()));
@@ -228,4 +231,12 @@ impl Tables {
             }
         }
     }
+}
+
+/// All overlaps at one time together: sees a shift along directions in which runs hardly differ, such as the norms across
+/// the teacher that noise builds up.
+fn together(recording: &Recording, at: usize, predicted: &[f64]) -> f64 {
+    let states = recording.overlaps.slice(s![.., at, ..]);
+    let finite: Vec<usize> = (0..states.nrows()).filter(|&run| states.row(run).iter().all(|x| x.is_finite())).collect();
+    hotelling(states.select(Axis(0), &finite).view(), predicted)
 }
