@@ -7,8 +7,10 @@ mod flow;
 mod interrupt;
 mod landscape;
 mod output;
+mod plateau;
 mod progress;
 mod stability;
+mod steady;
 
 use std::process::ExitCode;
 
@@ -67,6 +69,10 @@ enum Verb {
     Flow(flow::Arguments),
     /// Spectrum and verdict of a stored point or of a trained network
     Stability(stability::Arguments),
+    /// Where SGD at a constant learning rate settles near the exact solution
+    Steady(steady::Arguments),
+    /// The unspecialised plateau: loss, rate of escape, length against dimension
+    Plateau(plateau::Arguments),
     /// Write the results in a database as CSV, JSON and NPZ
     Export(export::Arguments),
     /// Compute, draw or check the figures of a folder
@@ -105,6 +111,8 @@ fn run(cli: Cli) -> Result<()> {
         Verb::Landscape(arguments) => landscape::run(&arguments, &output),
         Verb::Flow(arguments) => flow::run(&arguments, &output),
         Verb::Stability(arguments) => stability::run(&arguments, &output),
+        Verb::Steady(arguments) => steady::run(&arguments, &output),
+        Verb::Plateau(arguments) => plateau::run(&arguments, &output),
         Verb::Export(arguments) => export::run(&arguments, &output),
         Verb::Figure(arguments) => figure::run(&arguments, &output),
         Verb::Completions(arguments) => {

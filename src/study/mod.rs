@@ -5,8 +5,10 @@ mod export;
 mod flow;
 #[cfg(feature = "cli")]
 mod landscape;
+mod plateau;
 mod spectrum;
 mod stability;
+mod steady;
 mod templates;
 
 #[cfg(feature = "cli")]
@@ -14,5 +16,15 @@ pub use export::{ExportSpec, export};
 pub use flow::{FlowSpec, flow};
 #[cfg(feature = "cli")]
 pub use landscape::{LandscapeSpec, OverlapMatrices, landscape, overlap_matrices};
+pub use plateau::{PlateauSpec, plateau};
 pub use stability::{Normalisation, StabilitySpec, stability};
+pub use steady::{SteadySpec, steady};
 pub use templates::{TemplatesSpec, templates};
+
+/// Mean and, from two values on, its standard error.
+fn mean_and_error(values: &[f64]) -> (f64, Option<f64>) {
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    let squares: f64 = values.iter().map(|x| (x - mean).powi(2)).sum();
+    (mean, (values.len() > 1).then(|| (squares / (n * (n - 1.0))).sqrt()))
+}
