@@ -68,9 +68,9 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<()> {
     }
     output.check_directory()?;
     let report = study::steady(&spec)?;
-    let mut columns = vec![("learning_rate", 5), ("loss", 6), ("eigenvalue", 5), ("first_order", 6)];
+    let mut columns = vec![("learning_rate", 5), ("loss", 8), ("eigenvalue", 6), ("first_order", 8)];
     if spec.runs > 0 {
-        columns.extend([("simulated_loss", 6), ("simulated_error", 2), ("diverged", 3)]);
+        columns.extend([("simulated_loss", 8), ("simulated_error", 2), ("diverged", 3)]);
     }
     output.show(&report, "steady", &columns);
     let directory = output.directory(&format!("steady-k{}-m{}", spec.students, spec.teachers), &spec)?;

@@ -195,7 +195,7 @@ fn plateau_row(spec: &PlateauSpec, students: usize, teacher: &Teacher, learning_
             let weights = match &found.direction {
                 Some(direction) => {
                     let along: f64 = direction.iter().skip(students * (students + 1) / 2).map(|x| x * x).sum();
-                    [(1.0 - along).into(), along.into()]
+                    [1.0 - along, along].map(|share| ((share * 1e12).round() * 1e-12).abs().into())
                 }
                 None => [(); 2].map(|()| Value::Missing("the leading eigenvalue is complex".into())),
             };
@@ -398,12 +398,12 @@ fn measure(
             };
             for (source, escapes) in [("equations", &escapes), ("chain", &chains)] {
                 for [time, loss] in escapes.first().into_iter().flat_map(|escape| &escape.trace) {
-                    let mut row = vec![students.into(), scale.into(), d.into(), source.into(), (*time).into()];
+                    let mut row = vec![students.into(), scale.into(), law.dimension.into(), source.into(), (*time).into()];
                     row.extend([Value::real(*loss), found.loss.into()]);
                     traces.push(row);
                 }
             }
-            let mut row = vec![students.into(), scale.into(), d.into()];
+            let mut row = vec![students.into(), scale.into(), law.dimension.into()];
             row.extend(summary(&escapes));
             row.extend(if chains.is_empty() {
                 [(); 3].map(|()| Value::Missing("not simulated".into()))
