@@ -49,7 +49,7 @@ enum FigureSpec {
     Families { title: String, families: TemplatesSpec },
     /// Loss at constant learning rates; those of `quick_series` are checked with --quick.
     Steady { title: String, quick_series: usize, series: Vec<SteadySpec> },
-    /// Rates of escape and lengths of plateaus; --quick checks the rates.
+    /// Rates of escape and lengths of plateaus; --quick checks the rates of the first K.
     Plateau { title: String, plateau: PlateauSpec },
 }
 
@@ -187,13 +187,7 @@ fn templates(folder: &Path, title: &str, spec: &TemplatesSpec, arguments: &Argum
     Ok(())
 }
 
-fn steady_losses(
-    folder: &Path,
-    title: &str,
-    quick: usize,
-    series: &[SteadySpec],
-    arguments: &Arguments,
-) -> Result<()> {
+fn steady_losses(folder: &Path, title: &str, quick: usize, series: &[SteadySpec], arguments: &Arguments) -> Result<()> {
     let taken = if arguments.quick { &series[..quick.min(series.len())] } else { series };
     let mut reports = Vec::new();
     for spec in taken {
@@ -216,7 +210,10 @@ fn steady_losses(
     let report = Report::new("figure", &series.to_vec(), series.first().map(|spec| spec.seed));
     let runs = series.iter().map(|spec| spec.runs).max().unwrap_or(0);
     let noise = series.first().map_or(0.0, |spec| spec.label_noise);
-    let subtitle = format!("label noise σ = {noise}, orthonormal teacher; dots: means of {runs} runs, bars: standard errors");
+    let d = series.iter().filter(|spec| spec.runs > 0).map(|spec| spec.dimension).max().unwrap_or(0);
+    let subtitle = format!(
+        "Label noise σ = {noise}, orthonormal teacher. Dots: means of {runs} runs at d = {d}, standard errors below their size where no bar is seen. Vertical lines: η/B above which large students diverge (far, 2/K) and at which the exact solution loses stability without label noise (local)."
+    );
     figure::curves(folder, "figure", &steady::panels(&reports), &caption(title, &subtitle, &report))?;
     Ok(())
 }
@@ -224,14 +221,16 @@ fn steady_losses(
 fn escapes(folder: &Path, title: &str, mut spec: PlateauSpec, arguments: &Arguments) -> Result<()> {
     if arguments.quick {
         spec.dimensions.clear();
+        spec.students.truncate(1);
     }
     let report = study::plateau(&spec)?;
-    let panels = plateau::panels(&report);
+    let mut panels = plateau::panels(&report);
     let data = figure::curve_points(&panels);
     if arguments.check {
         return figure::compare(&folder.join("data.csv"), &data, TOLERANCE, arguments.quick);
     }
     write_csv(&folder.join("data.csv"), &data)?;
+    panels.reverse();
     figure::curves(folder, "figure", &panels, &caption(title, &plateau::subtitle(&spec), &report))?;
     Ok(())
 }

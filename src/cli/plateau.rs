@@ -20,7 +20,8 @@ overlaps. Second table, for each dimension d of the random start: init_scale = s
 the loss falls below half (--level) of the plateau's loss, by the equations, mean over starts, error = its standard error;
 escaped = starts that left; chain_length, chain_error, chain_escaped = the same in runs simulated at d. Third table:
 predicted = 1 / (2 rate); slope = slope of length against ln d from d = 1e4 on; ratio = slope / predicted; chain_slope,
-chain_ratio = the same for the simulated runs.";
+chain_ratio = the same for the simulated runs, from all their d; chain_ratio_error = standard error. The noise of SGD
+breaks the symmetry too: with small s, simulated runs leave earlier than the equations say, with the same slope.";
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -108,7 +109,7 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<()> {
         slopes.push(("ratio", 4));
         if spec.chain_runs > 0 {
             lengths.extend([("chain_length", 5), ("chain_error", 2), ("chain_escaped", 3)]);
-            slopes.extend([("chain_slope", 5), ("chain_ratio", 4)]);
+            slopes.extend([("chain_slope", 5), ("chain_ratio", 4), ("chain_ratio_error", 2)]);
         }
         for (name, columns) in [("lengths", lengths), ("slopes", slopes)] {
             if let Some(table) = report.table(name) {
@@ -120,7 +121,9 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<()> {
     let directory = output.directory(&format!("plateau-k{}", spec.students[0]), &spec)?;
     report.write(&directory)?;
     let subtitle = subtitle(&spec);
-    figure::curves(&directory, "plateau", &panels(&report), &caption("The plateau and its escape", &subtitle, &report))?;
+    let mut panels = panels(&report);
+    panels.reverse();
+    figure::curves(&directory, "plateau", &panels, &caption("The plateau and its escape", &subtitle, &report))?;
     output.note(&format!("Files and figure: {}", directory.display()));
     Ok(())
 }
@@ -135,7 +138,8 @@ pub fn subtitle(spec: &PlateauSpec) -> String {
     format!("{learning}, {} random starts for each d, the same draws at every d; bars are standard errors", spec.starts)
 }
 
-/// Rates of escape against the learning rate, lengths against d with the predicted slopes, loss against time.
+/// Rates of escape against the learning rate, lengths against d with the predicted slopes, loss against time: in the
+/// order of their cost, the reverse of the order in which they are drawn.
 pub fn panels(report: &Report) -> Vec<CurvePanel> {
     let empty = Table::new("none", &[]);
     let table = |name: &str| report.table(name).unwrap_or(&empty);
@@ -191,12 +195,17 @@ fn lengths(table: &Table, slopes: &Table) -> CurvePanel {
             .find(|&i| slopes.numbers("students")[i] == Some(k) && slopes.numbers("init_scale")[i] == first);
         if let (Some(slope), Some(last)) = (place.and_then(|i| slopes.numbers("predicted")[i]), ends.last()) {
             let line = ends.iter().map(|p| [p[0], last[1] + slope * (p[0] / last[0]).ln(), 0.0]).collect();
-            let name = format!("K = M = {k}: slope 1/(2 rate)");
+            let name = format!("K = {k}, predicted");
             panel.curves.push(Curve { name, style: CurveStyle::Line, colour: n, points: line });
         }
-        panel.curves.push(Curve { name: "equations".into(), style: CurveStyle::Discs, colour: n, points: ends });
+        panel.curves.push(Curve {
+            name: format!("K = {k}, equations"),
+            style: CurveStyle::Discs,
+            colour: n,
+            points: ends,
+        });
         if !simulated.is_empty() {
-            let name = "simulated at d".into();
+            let name = format!("K = {k}, simulated at d");
             panel.curves.push(Curve { name, style: CurveStyle::Squares, colour: n, points: simulated });
         }
     }
@@ -211,23 +220,39 @@ fn traces(table: &Table) -> CurvePanel {
     let sources = table.texts("source");
     let (k, s) = (students.first().copied().flatten(), scale.first().copied().flatten());
     let mine: Vec<usize> = (0..time.len()).filter(|&i| students[i] == k && scale[i] == s).collect();
+    let end = mine.iter().filter_map(|&i| time[i]).fold(0.0, f64::max);
     for (n, dimension) in distinct(d.clone()).into_iter().enumerate() {
         for (source, style) in [("equations", CurveStyle::Line), ("chain", CurveStyle::Discs)] {
             let rows = mine.iter().filter(|&&i| d[i] == Some(dimension) && sources[i] == source);
             let all: Vec<[f64; 3]> = rows.filter_map(|&i| Some([time[i]?, loss[i]?, 0.0])).collect();
-            let every = if source == "chain" { all.len().div_ceil(40).max(1) } else { 1 };
-            let points: Vec<[f64; 3]> = all.into_iter().step_by(every).collect();
+            let mut points: Vec<[f64; 3]> = Vec::new();
+            for point in all {
+                let gap = if source == "chain" { end / 60.0 } else { 0.0 };
+                if points.last().is_none_or(|last| point[0] >= last[0] + gap) {
+                    points.push(point);
+                }
+            }
             if !points.is_empty() {
-                let name = format!("d = {dimension:.0e}{}", if source == "chain" { ", simulated" } else { "" });
+                let name = format!("d = {}{}", short(dimension), if source == "chain" { ", simulated" } else { "" });
                 panel.curves.push(Curve { name, style, colour: n, points });
             }
         }
     }
-    let end = mine.iter().filter_map(|&i| time[i]).fold(0.0, f64::max);
     if let Some(level) = mine.first().and_then(|&i| level[i]) {
         let points = vec![[0.0, level, 0.0], [end, level, 0.0]];
         panel.curves.push(Curve { name: "plateau".into(), style: CurveStyle::Dashed, colour: 6, points });
     }
-    panel.title = format!("Loss of the first start, K = M = {}, s = {}", k.unwrap_or(0.0), s.unwrap_or(0.0));
+    panel.title = format!("Loss of one start, K = M = {}, s = {}", k.unwrap_or(0.0), s.unwrap_or(0.0));
     panel
+}
+
+/// A power of ten as one, another number as it is.
+fn short(d: f64) -> String {
+    let power = d.log10().round() as usize;
+    if d != 10f64.powi(power as i32) {
+        return d.to_string();
+    }
+    const RAISED: [char; 10] = ['⁰', '¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹'];
+    let digits = power.to_string();
+    format!("10{}", digits.bytes().map(|digit| RAISED[usize::from(digit - b'0') % 10]).collect::<String>())
 }

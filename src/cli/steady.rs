@@ -76,7 +76,10 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<()> {
     let directory = output.directory(&format!("steady-k{}-m{}", spec.students, spec.teachers), &spec)?;
     report.write(&directory)?;
     let panels = panels(&[(spec.clone(), report.clone())]);
-    let subtitle = format!("K = M = {}, label noise σ = {}", spec.students, spec.label_noise);
+    let subtitle = format!(
+        "K = M = {}, label noise σ = {}, d = {} where simulated",
+        spec.students, spec.label_noise, spec.dimension
+    );
     figure::curves(&directory, "steady", &panels, &caption("Loss at a constant learning rate", &subtitle, &report))?;
     output.note(&format!("Files and figure: {}", directory.display()));
     Ok(())
@@ -106,7 +109,7 @@ pub fn panels(reports: &[(SteadySpec, Report)]) -> Vec<CurvePanel> {
                 y_name: "steady loss L".into(),
                 log_x: false,
                 log_y: true,
-                marks: vec![(threshold("far_threshold"), "2/K".into()), (threshold("local_threshold"), "η_c/B".into())],
+                marks: vec![(threshold("far_threshold"), "far".into()), (threshold("local_threshold"), "local".into())],
                 curves: Vec::new(),
             });
             panels.len() - 1
@@ -115,15 +118,10 @@ pub fn panels(reports: &[(SteadySpec, Report)]) -> Vec<CurvePanel> {
         let curve = |name: String, style, colour, points| Curve { name, style, colour, points };
         if !panel.curves.iter().any(|c| c.style == CurveStyle::Line) {
             panel.curves.push(curve("fixed point, d = ∞".into(), CurveStyle::Line, 0, points("loss", None)));
-            panel.curves.push(curve(
-                "first order σ²Kη/8B".into(),
-                CurveStyle::Dashed,
-                6,
-                points("first_order", None),
-            ));
+            panel.curves.push(curve("first order in η".into(), CurveStyle::Dashed, 6, points("first_order", None)));
         }
         if spec.runs > 0 {
-            let name = format!("simulated, B = {}, d = {}", spec.batch, spec.dimension);
+            let name = format!("simulated, B = {}", spec.batch);
             let dots = panel.curves.iter().filter(|c| c.style != CurveStyle::Line).count();
             let (style, colour) =
                 if dots.is_multiple_of(2) { (CurveStyle::Squares, 2) } else { (CurveStyle::Discs, 1) };

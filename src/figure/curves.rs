@@ -14,7 +14,8 @@ const LEGEND: f64 = 132.0;
 const WIDTH: f64 = PAGE - LEFT - LEGEND - 14.0;
 const HEIGHT: f64 = 140.0;
 /// Space above a panel for its title and its marks, and below it for its axis.
-const ABOVE: f64 = 26.0;
+const ABOVE: f64 = 15.0;
+const MARKS: f64 = 12.0;
 const BELOW: f64 = 36.0;
 
 /// How a curve is drawn.
@@ -63,17 +64,23 @@ pub fn curve_points(panels: &[CurvePanel]) -> Table {
     let mut table = Table::new(
         "data",
         &[
-            ("panel", "", "number of the panel"),
+            ("panel", "", "title of the panel"),
             ("curve", "", "name of the curve"),
             ("x", "", "abscissa"),
             ("y", "", "value"),
             ("error", "", "half the length of the error bar"),
         ],
     );
-    for (n, panel) in panels.iter().enumerate() {
+    for panel in panels {
         for curve in &panel.curves {
             for [x, y, error] in &curve.points {
-                table.push(vec![(n + 1).into(), curve.name.clone().into(), (*x).into(), (*y).into(), (*error).into()]);
+                table.push(vec![
+                    panel.title.clone().into(),
+                    curve.name.clone().into(),
+                    (*x).into(),
+                    (*y).into(),
+                    (*error).into(),
+                ]);
             }
         }
     }
@@ -104,8 +111,12 @@ impl CurvePanel {
         keys
     }
 
+    fn above(&self) -> f64 {
+        ABOVE + if self.marks.is_empty() { 0.0 } else { MARKS }
+    }
+
     fn height(&self) -> f64 {
-        ABOVE + (HEIGHT + BELOW).max(legend_height(&self.keys(), LEGEND) + 6.0)
+        self.above() + (HEIGHT + BELOW).max(legend_height(&self.keys(), LEGEND) + 6.0)
     }
 
     fn draw<S: Surface>(&self, canvas: &mut Canvas<S>, top: f64) -> Result<()> {
@@ -116,7 +127,7 @@ impl CurvePanel {
         let y = if self.log_y { Scale::log(ys, 0.06) } else { Scale::linear(ys, 0.06) };
         let panel = Panel {
             left: LEFT,
-            top: top + ABOVE,
+            top: top + self.above(),
             width: WIDTH,
             height: HEIGHT,
             x,

@@ -110,10 +110,12 @@ pub fn plateau(spec: &PlateauSpec) -> Result<Report> {
 }
 
 fn check(spec: &PlateauSpec) -> Result<()> {
-    let count = |quantity, value, needs: &str| Err(Error::Count { action: ACTION, quantity, value, needs: needs.into() });
-    for (quantity, empty) in
-        [("the number of values of K", spec.students.is_empty()), ("the number of init scales", spec.init_scales.is_empty())]
-    {
+    let count =
+        |quantity, value, needs: &str| Err(Error::Count { action: ACTION, quantity, value, needs: needs.into() });
+    for (quantity, empty) in [
+        ("the number of values of K", spec.students.is_empty()),
+        ("the number of init scales", spec.init_scales.is_empty()),
+    ] {
         if empty {
             return count(quantity, 0, "at least 1");
         }
@@ -133,7 +135,9 @@ fn check(spec: &PlateauSpec) -> Result<()> {
     if spec.chain_runs == 1 {
         return count("the number of simulated runs", 1, "0, or at least 2 for a standard error");
     }
-    let real = |quantity: &str, value: f64, needs| Err(Error::Real { action: ACTION, quantity: quantity.into(), value, needs });
+    let real = |quantity: &str, value: f64, needs| {
+        Err(Error::Real { action: ACTION, quantity: quantity.into(), value, needs })
+    };
     for &value in spec.learning_rates.iter().chain([&spec.learning_rate]) {
         if !(value >= 0.0 && value.is_finite()) {
             return real("a learning rate", value, "a positive number, or 0 for gradient flow");
@@ -222,7 +226,11 @@ fn lengths_table() -> Table {
             ("students", "", "number of students K"),
             ("init_scale", "", "scale s of the random start"),
             ("dimension", "", "input dimension d of the start"),
-            ("length", "steps / d (gradient flow: learning rate x steps / d)", "end of the plateau by the equations, mean over starts"),
+            (
+                "length",
+                "steps / d (gradient flow: learning rate x steps / d)",
+                "end of the plateau by the equations, mean over starts",
+            ),
             ("error", "", "standard error of length over starts"),
             ("escaped", "", "starts that left the plateau"),
             ("chain_length", "steps / d", "end of the plateau in simulated runs at this d"),
@@ -244,6 +252,7 @@ fn slopes_table() -> Table {
             ("ratio", "", "slope / predicted"),
             ("chain_slope", "", "the same for the simulated runs, from all their d"),
             ("chain_ratio", "", "chain_slope / predicted"),
+            ("chain_ratio_error", "", "standard error of chain_ratio, from those of the lengths"),
         ],
     )
 }
@@ -398,7 +407,8 @@ fn measure(
             };
             for (source, escapes) in [("equations", &escapes), ("chain", &chains)] {
                 for [time, loss] in escapes.first().into_iter().flat_map(|escape| &escape.trace) {
-                    let mut row = vec![students.into(), scale.into(), law.dimension.into(), source.into(), (*time).into()];
+                    let mut row =
+                        vec![students.into(), scale.into(), law.dimension.into(), source.into(), (*time).into()];
                     row.extend([Value::real(*loss), found.loss.into()]);
                     traces.push(row);
                 }
@@ -412,26 +422,29 @@ fn measure(
             });
             lengths.push(row);
         }
-        let fitted = |column: &str, from: f64| {
-            let (ds, ends) = (lengths.numbers("dimension"), lengths.numbers(column));
-            let points: Vec<(f64, f64)> = ds[first..]
-                .iter()
-                .zip(&ends[first..])
-                .filter_map(|(d, end)| Some(((*d)?, (*end)?)))
-                .filter(|(d, _)| *d >= from)
-                .map(|(d, end)| (d.ln(), end))
+        let fitted = |column: &str, errors: &str, from: f64| {
+            let [ds, ends, errors] = ["dimension", column, errors].map(|name| lengths.numbers(name).split_off(first));
+            let points: Vec<[f64; 3]> = (0..ds.len())
+                .filter_map(|i| Some([ds[i].filter(|&d| d >= from)?.ln(), ends[i]?, errors[i].unwrap_or(f64::NAN)]))
                 .collect();
-            let (x, y): (Vec<f64>, Vec<f64>) = points.into_iter().unzip();
-            if x.len() < 2 { f64::NAN } else { line_fit(&x, &y).0 }
+            let [x, y, e] = [0, 1, 2].map(|c| points.iter().map(|p| p[c]).collect::<Vec<f64>>());
+            if x.len() < 2 {
+                return [f64::NAN; 2];
+            }
+            let mean = x.iter().sum::<f64>() / x.len() as f64;
+            let squares: f64 = x.iter().map(|x| (x - mean).powi(2)).sum();
+            let noise: f64 = x.iter().zip(&e).map(|(x, e)| ((x - mean) * e).powi(2)).sum();
+            [line_fit(&x, &y).0, noise.sqrt() / squares]
         };
         let predicted = 0.5 / rate;
-        let (slope, chain) = (fitted("length", FIT_FROM), fitted("chain_length", 0.0));
+        let [slope, _] = fitted("length", "error", FIT_FROM);
+        let [chain, error] = fitted("chain_length", "chain_error", 0.0);
         let cell = |value: f64| match value.is_finite() {
             true => Value::Real(value),
             false => Value::Missing("fewer than two dimensions".into()),
         };
         let mut row = vec![students.into(), scale.into(), rate.into(), predicted.into()];
-        row.extend([slope, slope / predicted, chain, chain / predicted].map(cell));
+        row.extend([slope, slope / predicted, chain, chain / predicted, error / predicted].map(cell));
         slopes.push(row);
     }
     Ok(())

@@ -61,7 +61,8 @@ const BEYOND: f64 = 1.1;
 /// Recorded states of a simulated run.
 const RECORDS: usize = 200;
 
-/// Table `steady`, one row for each learning rate, ascending; results `local_threshold`, `far_threshold`, `slope`.
+/// Table `steady`, one row for each learning rate, ascending; results `local_threshold`, `far_threshold`,
+/// `slope`, and `last_fixed_point`, the largest of the learning rates that has one.
 ///
 /// # Errors
 /// [`Error::Count`], [`Error::Real`] for numbers out of range; those of the teacher and of the simulation.
@@ -91,7 +92,7 @@ pub fn steady(spec: &SteadySpec) -> Result<Report> {
         ],
     );
     let mut before: Option<Overlaps> = None;
-    let mut last_reason = None;
+    let (mut last, mut last_reason) = (None, None);
     for &learning_rate in &rates {
         let rule =
             Sgd { learning_rate, batch: spec.batch, label_noise: spec.label_noise, ..Sgd::default() }.checked()?;
@@ -113,7 +114,10 @@ pub fn steady(spec: &SteadySpec) -> Result<Report> {
         });
         table.push(row);
         match found {
-            Ok(state) => before = Some(state.overlaps),
+            Ok(state) => {
+                before = Some(state.overlaps);
+                last = Some(learning_rate);
+            }
             Err(error) => last_reason = last_reason.or(Some((learning_rate, error.to_string()))),
         }
     }
@@ -121,8 +125,9 @@ pub fn steady(spec: &SteadySpec) -> Result<Report> {
     report.results.insert("local_threshold".into(), local.into());
     report.results.insert("far_threshold".into(), far.into());
     report.results.insert("slope".into(), slope.into());
+    report.results.insert("last_fixed_point".into(), last.into());
     report.notes.push(format!(
-        "The exact solution loses stability at learning rate {local:.6}; large students diverge above {far:.6}."
+        "Without label noise the exact solution loses stability at learning rate {local:.6}; large students diverge above {far:.6}."
     ));
     if let Some((rate, reason)) = last_reason {
         report.notes.push(format!("No fixed point at learning rate {rate:.4}: {reason}."));
@@ -132,7 +137,8 @@ pub fn steady(spec: &SteadySpec) -> Result<Report> {
 }
 
 fn check(spec: &SteadySpec) -> Result<()> {
-    let count = |quantity, value, needs: &str| Err(Error::Count { action: ACTION, quantity, value, needs: needs.into() });
+    let count =
+        |quantity, value, needs: &str| Err(Error::Count { action: ACTION, quantity, value, needs: needs.into() });
     if spec.students == 0 {
         return count("students K", 0, "at least 1");
     }
@@ -211,7 +217,11 @@ fn simulated(spec: &SteadySpec, teacher: &Teacher, rule: Sgd, start: Weights) ->
     }
     let share = 1.0 - means.len() as f64 / spec.runs as f64;
     if means.is_empty() {
-        return Ok([Value::Missing("all runs diverged".into()), Value::Missing("all runs diverged".into()), share.into()]);
+        return Ok([
+            Value::Missing("all runs diverged".into()),
+            Value::Missing("all runs diverged".into()),
+            share.into(),
+        ]);
     }
     let (mean, error) = super::mean_and_error(&means);
     Ok([mean.into(), error.map_or_else(|| Value::Missing("one run only".into()), Value::real), share.into()])
