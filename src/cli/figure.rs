@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::output::{Output, caption, read_spec};
-use super::{interrupt, landscape, validate};
+use super::{interrupt, landscape, plateau, steady, validate};
 use crate::error::{Error, Result};
 use crate::figure::{self, OverlapPanel};
 use crate::model::Teacher;
 use crate::report::{self, Report, Table, Value};
-use crate::study::{self, LandscapeSpec, TemplatesSpec, ValidateSpec};
+use crate::study::{self, LandscapeSpec, PlateauSpec, SteadySpec, TemplatesSpec, ValidateSpec};
 
 /// Numbers in `data.csv` are confirmed to this, absolute or relative.
 const TOLERANCE: f64 = 1e-9;
@@ -50,6 +50,10 @@ enum FigureSpec {
     Families { title: String, families: TemplatesSpec },
     /// Equations of SGD against simulated runs; --quick takes the first dimensions.
     Validate { title: String, shown: usize, quick_dimensions: usize, validate: Box<ValidateSpec> },
+    /// Loss at constant learning rates; those of `quick_series` are checked with --quick.
+    Steady { title: String, quick_series: usize, series: Vec<SteadySpec> },
+    /// Rates of escape and lengths of plateaus; --quick checks the rates of the first K.
+    Plateau { title: String, plateau: PlateauSpec },
 }
 
 pub fn run(arguments: &Arguments, output: &Output) -> Result<()> {
@@ -70,6 +74,10 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<()> {
                 let spec = *validate;
                 comparison(&folder, &title, (shown, quick_dimensions), spec, arguments, output)?;
             }
+            FigureSpec::Steady { title, quick_series, series } => {
+                steady_losses(&folder, &title, quick_series, &series, arguments)?;
+            }
+            FigureSpec::Plateau { title, plateau } => escapes(&folder, &title, plateau, arguments)?,
         }
         output.note(&format!("{} {}", folder.display(), if arguments.check { "confirmed" } else { "written" }));
     }
@@ -207,5 +215,53 @@ fn templates(folder: &Path, title: &str, spec: &TemplatesSpec, arguments: &Argum
     let report = Report::new("figure", spec, None);
     let subtitle = format!("K = M = {}, orthonormal teacher, solved from the block ansatz", spec.units);
     figure::overlaps(folder, "figure", &panels, &caption(title, &subtitle, &report))?;
+    Ok(())
+}
+
+fn steady_losses(folder: &Path, title: &str, quick: usize, series: &[SteadySpec], arguments: &Arguments) -> Result<()> {
+    let taken = if arguments.quick { &series[..quick.min(series.len())] } else { series };
+    let mut reports = Vec::new();
+    for spec in taken {
+        reports.push((spec.clone(), study::steady(spec)?));
+    }
+    let mut data = Table::new("data", &[("series", "", "number of the series"), ("batch", "", "batch size B")]);
+    for (n, (spec, report)) in reports.iter().enumerate() {
+        let Some(table) = report.table("steady") else { continue };
+        if n == 0 {
+            data.columns.extend(table.columns.iter().cloned());
+        }
+        for row in &table.rows {
+            data.push([vec![(n + 1).into(), spec.batch.into()], row.clone()].concat());
+        }
+    }
+    if arguments.check {
+        return figure::compare(&folder.join("data.csv"), &data, TOLERANCE, arguments.quick);
+    }
+    write_csv(&folder.join("data.csv"), &data)?;
+    let report = Report::new("figure", &series.to_vec(), series.first().map(|spec| spec.seed));
+    let runs = series.iter().map(|spec| spec.runs).max().unwrap_or(0);
+    let noise = series.first().map_or(0.0, |spec| spec.label_noise);
+    let d = series.iter().filter(|spec| spec.runs > 0).map(|spec| spec.dimension).max().unwrap_or(0);
+    let subtitle = format!(
+        "Label noise σ = {noise}, orthonormal teacher. Dots: means of {runs} runs at d = {d}, standard errors below their size where no bar is seen. Vertical lines: η/B above which large students diverge (far, 2/K) and at which the exact solution loses stability without label noise (local)."
+    );
+    figure::curves(folder, "figure", &steady::panels(&reports), &caption(title, &subtitle, &report))?;
+    Ok(())
+}
+
+fn escapes(folder: &Path, title: &str, mut spec: PlateauSpec, arguments: &Arguments) -> Result<()> {
+    if arguments.quick {
+        spec.dimensions.clear();
+        spec.students.truncate(1);
+    }
+    let report = study::plateau(&spec)?;
+    let mut panels = plateau::panels(&report);
+    let data = figure::curve_points(&panels);
+    if arguments.check {
+        return figure::compare(&folder.join("data.csv"), &data, TOLERANCE, arguments.quick);
+    }
+    write_csv(&folder.join("data.csv"), &data)?;
+    panels.reverse();
+    figure::curves(folder, "figure", &panels, &caption(title, &plateau::subtitle(&spec), &report))?;
     Ok(())
 }

@@ -7,10 +7,12 @@ mod flow;
 mod interrupt;
 mod landscape;
 mod output;
+mod plateau;
 mod progress;
 mod rule;
 mod sgd;
 mod stability;
+mod steady;
 mod validate;
 
 use std::process::ExitCode;
@@ -74,6 +76,10 @@ enum Verb {
     Validate(validate::Arguments),
     /// Spectrum and verdict of a stored point or of a trained network
     Stability(stability::Arguments),
+    /// Where SGD at a constant learning rate settles near the exact solution
+    Steady(steady::Arguments),
+    /// The unspecialised plateau: loss, rate of escape, length against dimension
+    Plateau(plateau::Arguments),
     /// Write the results in a database as CSV, JSON and NPZ
     Export(export::Arguments),
     /// Compute, draw or check the figures of a folder
@@ -114,6 +120,8 @@ fn run(cli: Cli) -> Result<()> {
         Verb::Sgd(arguments) => sgd::run(&arguments, &output),
         Verb::Validate(arguments) => validate::run(&arguments, &output),
         Verb::Stability(arguments) => stability::run(&arguments, &output),
+        Verb::Steady(arguments) => steady::run(&arguments, &output),
+        Verb::Plateau(arguments) => plateau::run(&arguments, &output),
         Verb::Export(arguments) => export::run(&arguments, &output),
         Verb::Figure(arguments) => figure::run(&arguments, &output),
         Verb::Completions(arguments) => {

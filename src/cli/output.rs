@@ -13,7 +13,7 @@ use crate::report::{self, Report, Table};
 
 /// The choices of the global options.
 pub struct Output {
-    json: bool,
+    pub json: bool,
     pub quiet: bool,
     verbose: bool,
     out: Option<PathBuf>,

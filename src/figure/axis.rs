@@ -174,6 +174,7 @@ impl Panel<'_> {
 pub(super) enum Mark {
     Bar(RGBAColor),
     Line(RGBAColor),
+    Dashed(RGBAColor),
     /// A bar below a dashed line.
     Level(RGBAColor),
     Disc(RGBAColor),
@@ -213,6 +214,7 @@ pub(super) fn legend<S: Surface>(canvas: &mut Canvas<S>, at: (f64, f64), limit: 
         match key.mark {
             Mark::Bar(colour) => canvas.fill((at.0 + 1.0, middle - 4.0), (at.0 + 12.0, middle + 4.0), colour)?,
             Mark::Line(colour) => canvas.line(from, to, LINE, colour)?,
+            Mark::Dashed(colour) => canvas.dashed(from, to, LINE, colour)?,
             Mark::Level(colour) => {
                 canvas.dashed((centre.0, middle - 7.0), (centre.0, middle), 0.9, colour)?;
                 canvas.fill((centre.0 - 1.75, middle - 0.5), (centre.0 + 1.75, middle + 4.0), colour)?;

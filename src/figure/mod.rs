@@ -7,6 +7,7 @@
 //!
 //! | function | shows |
 //! |---|---|
+//! | [`curves`] | lines and dots with error bars, in panels |
 //! | [`losses`] | final losses of all runs, with the loss of each family |
 //! | [`overlaps`] | student-teacher and student-student overlaps at points |
 //! | [`spectrum`] | Hessian eigenvalues with multiplicities |
@@ -16,6 +17,7 @@
 mod axis;
 mod canvas;
 mod compare;
+mod curves;
 mod font;
 mod heatmap;
 mod histogram;
@@ -25,6 +27,7 @@ mod trajectory;
 mod validation;
 
 pub use compare::compare;
+pub use curves::{Curve, CurvePanel, CurveStyle, curve_points, curves};
 pub use heatmap::{OverlapPanel, overlaps};
 pub use histogram::losses;
 pub use spectrum::spectrum;

@@ -5,9 +5,11 @@ mod export;
 mod flow;
 #[cfg(feature = "cli")]
 mod landscape;
+mod plateau;
 mod sgd;
 mod spectrum;
 mod stability;
+mod steady;
 mod templates;
 mod training;
 mod validate;
@@ -17,9 +19,19 @@ pub use export::{ExportSpec, export};
 pub use flow::{FlowSpec, flow};
 #[cfg(feature = "cli")]
 pub use landscape::{LandscapeSpec, OverlapMatrices, landscape, overlap_matrices};
+pub use plateau::{PlateauSpec, plateau};
 pub use sgd::{SgdSpec, Simulator, sgd};
 pub use stability::{Normalisation, StabilitySpec, stability};
+pub use steady::{SteadySpec, steady};
 pub use templates::{TemplatesSpec, templates};
 #[doc(hidden)]
 pub use validate::validate_against;
 pub use validate::{ValidateSpec, validate, validation_curves};
+
+/// Mean and, from two values on, its standard error.
+fn mean_and_error(values: &[f64]) -> (f64, Option<f64>) {
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    let squares: f64 = values.iter().map(|x| (x - mean).powi(2)).sum();
+    (mean, (values.len() > 1).then(|| (squares / (n * (n - 1.0))).sqrt()))
+}

@@ -222,11 +222,31 @@ fn sgd_and_validate_report() {
 }
 
 #[test]
+fn steady_and_plateau_write_json_files_and_figures() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    let arguments = ["--learning-rates", "0.1,9", "--json", "--quiet", "--out"];
+    let output = run(path, &[&["steady"][..], &arguments, &["s"]].concat());
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one JSON document");
+    let threshold = report["local_threshold"].as_f64().unwrap();
+    assert!((threshold - 1.267949192).abs() < 1e-8 && report["far_threshold"] == 1.0, "{threshold}");
+    assert!(report["steady"][0]["loss"].as_f64().is_some() && report["steady"][1]["loss"].is_null(), "{report}");
+    let arguments = ["--learning-rates", "0,0.1", "--dimensions", "1e4,1e8", "--starts", "2", "--json", "--quiet"];
+    let output = run(path, &[&["plateau"][..], &arguments, &["--init-scales", "0.1", "--out", "p"]].concat());
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one JSON document");
+    assert!((report["slope_ratio"].as_f64().unwrap() - 1.0).abs() < 0.05, "{report}");
+    for file in ["s/steady.png", "s/steady.csv", "p/plateau.svg", "p/lengths.csv", "p/slopes.csv", "p/spec.toml"] {
+        assert!(path.join(file).metadata().is_ok_and(|m| m.len() > 0), "{file}");
+    }
+}
+
+#[test]
 fn refusals_name_the_number_and_what_is_needed() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path();
     std::fs::write(path.join("asymmetric.csv"), "1,0.5\n0.4,1\n").unwrap();
     std::fs::write(path.join("negative.csv"), "1,2\n2,1\n").unwrap();
+    std::fs::write(path.join("empty.toml"), "students = []\n").unwrap();
     std::fs::write(path.join("unknown.toml"), "studnets = 3\n").unwrap();
     let two = ["landscape", "-k", "2", "-m", "2", "--teacher"];
     let teacher = |file: &'static str| two.iter().copied().chain([file]).collect::<Vec<_>>();
@@ -265,6 +285,16 @@ fn refusals_name_the_number_and_what_is_needed() {
         (vec!["validate", "--schedule", "step:0:1"], vec!["interval of the schedule is 0", "above 0"]),
         (vec!["validate", "--runs", "1"], vec!["runs is 1", "at least 2"]),
         (vec!["validate", "--learning-rate", "5"], vec!["diverge", "learning rate than 5"]),
+        (vec!["steady", "--learning-rates", "0.1,0"], vec!["a learning rate is 0", "positive"]),
+        (vec!["steady", "--learning-rates", ""], vec!["--learning-rates"]),
+        (vec!["steady", "--points", "0"], vec!["points is 0"]),
+        (vec!["steady", "--students", "3"], vec!["teachers M is 2", "M = K = 3"]),
+        (vec!["steady", "--label-noise", "0"], vec!["label noise is 0", "steady loss is 0"]),
+        (vec!["plateau", "--learning-rates=-0.1"], vec!["a learning rate is -0.1", "gradient flow"]),
+        (vec!["plateau", "--students", ""], vec!["--students"]),
+        (vec!["plateau", "--students", "1"], vec!["students K is 1", "at least 2"]),
+        (vec!["plateau", "--dimensions", "0"], vec!["dimension d is 0"]),
+        (vec!["plateau", "--spec", "empty.toml"], vec!["number of values of K is 0"]),
     ];
     for (arguments, words) in cases {
         refused(path, &arguments, 2, &words);
@@ -315,7 +345,7 @@ fn a_full_disk_and_closed_pipes_lose_nothing() {
 fn help_shows_examples_and_specs_print() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path();
-    for verb in ["landscape", "flow", "sgd", "validate", "stability", "export", "figure"] {
+    for verb in ["landscape", "flow", "sgd", "validate", "stability", "steady", "plateau", "export", "figure"] {
         let help = text(&run(path, &[verb, "--help"]).stdout);
         assert!(help.matches(&format!("  committee {verb}")).count() >= 2, "{verb}: two worked examples");
     }
