@@ -487,6 +487,36 @@ mod tests {
         }
     }
 
+    /// A schedule with a kink and jumps against a Runge-Kutta rule of fixed small steps that meets them all.
+    #[test]
+    fn schedules_are_followed() {
+        let teacher = Teacher::orthonormal(2).unwrap();
+        let start = start(2, &teacher, 1000);
+        let rule = Sgd { learning_rate: 0.6, schedule: "warm-up:1+step:1.5:0.4".parse().unwrap(), ..Sgd::default() };
+        let equations = Equations::new(&start, &teacher, rule).unwrap();
+        let evolution = evolve_sgd(&start, &equations, &[4.0], 1e-11).unwrap();
+        assert!(evolution.evaluations < 20_000, "{}", evolution.evaluations);
+        let (mut x, n, h) = (equations.pack(&start), equations.dim(), 0.005);
+        for step in 0..800 {
+            let t = f64::from(step) * h;
+            // All stages on one side of a jump.
+            let slope = |share: f64, from: &[f64]| {
+                let mut v = vec![0.0; n];
+                equations.velocity(t + h * share.min(1.0 - 1e-9), from, &mut v);
+                v
+            };
+            let moved = |v: &[f64], share: f64| x.iter().zip(v).map(|(x, v)| x + h * share * v).collect::<Vec<f64>>();
+            let k1 = slope(1e-9, &x);
+            let k2 = slope(0.5, &moved(&k1, 0.5));
+            let k3 = slope(0.5, &moved(&k2, 0.5));
+            let k4 = slope(1.0, &moved(&k3, 1.0));
+            x = (0..n).map(|i| x[i] + h / 6.0 * (k1[i] + 2.0 * (k2[i] + k3[i]) + k4[i])).collect();
+        }
+        let end = equations.pack(&evolution.trajectory.frames[0].overlaps);
+        let worst = end.iter().zip(&x).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        assert!(worst < 1e-9, "{worst:e}");
+    }
+
     /// A divergence within one piece of a very long time.
     #[test]
     fn divergence_is_seen_however_late_the_frame() {

@@ -8,14 +8,11 @@ use ode_solvers::{OutputType, System};
 
 use crate::error::{Error, Result};
 
-struct Timed<F> {
-    rhs: std::cell::RefCell<F>,
-    start: f64,
-}
+struct Autonomous<F>(std::cell::RefCell<F>);
 
-impl<F: FnMut(f64, &[f64], &mut [f64])> System<f64, DVector<f64>> for Timed<&mut F> {
-    fn system(&self, time: f64, y: &DVector<f64>, dy: &mut DVector<f64>) {
-        (self.rhs.borrow_mut())(self.start + time, y.as_slice(), dy.as_mut_slice());
+impl<F: FnMut(&[f64], &mut [f64])> System<f64, DVector<f64>> for Autonomous<&mut F> {
+    fn system(&self, _time: f64, y: &DVector<f64>, dy: &mut DVector<f64>) {
+        (self.0.borrow_mut())(y.as_slice(), dy.as_mut_slice());
     }
 }
 
@@ -26,10 +23,12 @@ impl<F: FnMut(f64, &[f64], &mut [f64])> System<f64, DVector<f64>> for Timed<&mut
 /// [`Error::NonFinite`] when the integrator gives up or the state stops being finite. A warning about stiffness is a
 /// normal outcome near slow manifolds and answered by cutting the duration in halves.
 pub fn dop853(y: &mut [f64], duration: f64, tolerance: f64, f: &mut impl FnMut(&[f64], &mut [f64])) -> Result<usize> {
-    segment(y, (0.0, duration), tolerance, &mut |_, y: &[f64], dy: &mut [f64]| f(y, dy), 0)
+    segment(y, duration, tolerance, f, 0)
 }
 
-/// As [`dop853`] for y' = f(t, y) from one time to another.
+/// As [`dop853`] for y' = f(t, y) from one time to another. Time is carried as one more unknown: the time that ode_solvers
+/// 0.6.2 gives to the stages of this method is wrong (the integral of 3 t^2 over [1, 3] takes 7 million calls and is good to
+/// six digits only).
 ///
 /// # Errors
 /// As [`dop853`].
@@ -39,19 +38,27 @@ pub fn dop853_in_time(
     tolerance: f64,
     f: &mut impl FnMut(f64, &[f64], &mut [f64]),
 ) -> Result<usize> {
-    segment(y, (from, to - from), tolerance, f, 0)
+    let n = y.len();
+    let mut timed: Vec<f64> = y.iter().copied().chain([from]).collect();
+    let mut rhs = |timed: &[f64], slope: &mut [f64]| {
+        f(timed[n], &timed[..n], &mut slope[..n]);
+        slope[n] = 1.0;
+    };
+    let calls = segment(&mut timed, to - from, tolerance, &mut rhs, 0)?;
+    y.copy_from_slice(&timed[..n]);
+    Ok(calls)
 }
 
-fn segment<F: FnMut(f64, &[f64], &mut [f64])>(
+fn segment<F: FnMut(&[f64], &mut [f64])>(
     y: &mut [f64],
-    (from, duration): (f64, f64),
+    duration: f64,
     tolerance: f64,
     f: &mut F,
     depth: usize,
 ) -> Result<usize> {
     let start = DVector::from_column_slice(y);
     let mut solver = Dop853::from_param(
-        Timed { rhs: std::cell::RefCell::new(&mut *f), start: from },
+        Autonomous(std::cell::RefCell::new(&mut *f)),
         0.0,
         duration,
         duration,
@@ -82,9 +89,8 @@ fn segment<F: FnMut(f64, &[f64], &mut [f64])>(
         }
         Err(_) if depth < 12 => {
             drop(solver);
-            let half = duration / 2.0;
-            let first = segment(y, (from, half), tolerance, f, depth + 1)?;
-            Ok(first + segment(y, (from + half, half), tolerance, f, depth + 1)?)
+            let first = segment(y, duration / 2.0, tolerance, f, depth + 1)?;
+            Ok(first + segment(y, duration / 2.0, tolerance, f, depth + 1)?)
         }
         Err(_) => Err(Error::NonFinite { action: "integrate the flow", quantity: "the state" }),
     }
@@ -105,8 +111,9 @@ mod tests {
     #[test]
     fn time_enters_the_right_hand_side() {
         let mut y = [0.0];
-        dop853_in_time(&mut y, (1.0, 3.0), 1e-12, &mut |t, _: &[f64], dy: &mut [f64]| dy[0] = 3.0 * t * t).unwrap();
-        assert!((y[0] - 26.0).abs() < 1e-10);
+        let mut f = |t: f64, _: &[f64], dy: &mut [f64]| dy[0] = 3.0 * t * t;
+        let calls = dop853_in_time(&mut y, (1.0, 3.0), 1e-12, &mut f).unwrap();
+        assert!((y[0] - 26.0).abs() < 1e-10 && calls < 1000, "{y:?} after {calls} calls");
     }
 
     #[test]

@@ -15,8 +15,9 @@ fn the_right_law_agrees() {
     let report = validate(&ValidateSpec { init_dimension: Some(40), ..spec(&[60, 120], 400) }, &|_, _| true).unwrap();
     assert_eq!(report.results["verdict"], "agrees", "{}", report.results["line"]);
     assert_eq!(report.table("agreement").unwrap().rows.len(), 4, "both simulators at both d");
-    // 7 overlaps at 4 times: 2 d, 2 simulators, means; 2 d, witness means and variances; test errors at 4 times.
-    assert_eq!(report.results["tests"], 4 * 28 + 2 * 56 + 4 * 4);
+    // 7 overlaps and all together at 4 times: 2 d, 2 simulators, means; 2 d, witness means and variances; test errors at 4
+    // times.
+    assert_eq!(report.results["tests"], 4 * 32 + 2 * 56 + 4 * 4);
 }
 
 /// E[e^2 H_1 H_2] without one of its two terms in which the units of the error are the students themselves.
