@@ -324,7 +324,7 @@ fn gradient_norm(fields: &Fields, overlaps: &Overlaps, teacher: &Teacher) -> f64
 
 pub(super) fn check_times(times: &[f64], tolerance: f64) -> Result<()> {
     let refuse = |quantity: String, value: f64, needs| Error::Real { action: "integrate", quantity, value, needs };
-    if !(tolerance >= LEAST_TOLERANCE && tolerance <= 0.1) {
+    if !(LEAST_TOLERANCE..=0.1).contains(&tolerance) {
         return Err(refuse("the tolerance".into(), tolerance, "a number from 1e-13 (rounding) to 0.1"));
     }
     let mut before = 0.0;
