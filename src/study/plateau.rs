@@ -105,6 +105,9 @@ pub fn plateau(spec: &PlateauSpec) -> Result<Report> {
         report.results.insert("predicted_slope".into(), predicted.into());
     }
     report.results.insert("slope_ratios".into(), ratios.into());
+    for table in [&plateaus, &lengths, &slopes] {
+        report.results.insert(table.name.clone(), table.to_json());
+    }
     report.tables.extend([plateaus, lengths, slopes, traces]);
     Ok(report)
 }

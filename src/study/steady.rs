@@ -132,6 +132,7 @@ pub fn steady(spec: &SteadySpec) -> Result<Report> {
     if let Some((rate, reason)) = last_reason {
         report.notes.push(format!("No fixed point at learning rate {rate:.4}: {reason}."));
     }
+    report.results.insert("steady".into(), table.to_json());
     report.tables.push(table);
     Ok(report)
 }
