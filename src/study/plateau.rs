@@ -105,6 +105,9 @@ pub fn plateau(spec: &PlateauSpec) -> Result<Report> {
         report.results.insert("predicted_slope".into(), predicted.into());
     }
     report.results.insert("slope_ratios".into(), ratios.into());
+    for table in [&plateaus, &lengths, &slopes] {
+        report.results.insert(table.name.clone(), table.to_json());
+    }
     report.tables.extend([plateaus, lengths, slopes, traces]);
     Ok(report)
 }
@@ -143,7 +146,7 @@ fn check(spec: &PlateauSpec) -> Result<()> {
             return real("a learning rate", value, "a positive number, or 0 for gradient flow");
         }
     }
-    if let Some(&d) = spec.dimensions.iter().find(|&&d| !(d >= 1.0 && d <= 1e15)) {
+    if let Some(&d) = spec.dimensions.iter().find(|&&d| !(1.0..=1e15).contains(&d)) {
         return real("the dimension d", d, "a number from K + M to 1e15");
     }
     if !(spec.level > 0.0 && spec.level < 1.0) {

@@ -132,6 +132,7 @@ pub fn steady(spec: &SteadySpec) -> Result<Report> {
     if let Some((rate, reason)) = last_reason {
         report.notes.push(format!("No fixed point at learning rate {rate:.4}: {reason}."));
     }
+    report.results.insert("steady".into(), table.to_json());
     report.tables.push(table);
     Ok(report)
 }
@@ -148,6 +149,9 @@ fn check(spec: &SteadySpec) -> Result<()> {
     }
     if spec.learning_rates.is_empty() && spec.points == 0 {
         return count("points", 0, "at least 1, or a list of learning rates");
+    }
+    if spec.batch == 0 {
+        return count("the batch size", 0, "at least 1");
     }
     if spec.runs == 1 {
         return count("runs", 1, "0, or at least 2 for a standard error");
