@@ -52,7 +52,7 @@ fn averages(criterion: &mut Criterion) {
             });
         });
         let many: Vec<_> = quads.iter().cycle().take(960).map(|quad| quad.links).collect();
-        criterion.bench_function(&format!("960 P4 at once, {count} {name} matrices in turn"), |bench| {
+        criterion.bench_function(&format!("P4 many at once, 960 of {count} {name} matrices"), |bench| {
             bench.iter(|| orthant::p4_many(black_box(&many)));
         });
         criterion.bench_function(

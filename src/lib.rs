@@ -140,6 +140,26 @@
 //! # }
 //! ```
 //!
+//! **The equations of one-pass SGD** at a finite learning rate, in the limit of large d: a divergence is an answer, and
+//! [`dynamics::mean_path`] gives mean and covariance at finite d.
+//!
+//! ```
+//! use committee::dynamics::{Equations, Outcome, evolve_sgd, local_threshold};
+//! use committee::model::{InitialLaw, Sgd, Teacher};
+//!
+//! # fn main() -> committee::error::Result<()> {
+//! let teacher = Teacher::orthonormal(2)?;
+//! let start = InitialLaw::new(1000, 1.0, &teacher)?.draw(2, &teacher, 1, 0)?.overlaps(&teacher);
+//! let rule = Sgd { learning_rate: 0.5, label_noise: 0.1, ..Sgd::default() };
+//! let evolution = evolve_sgd(&start, &Equations::new(&start, &teacher, rule)?, &[0.0, 10.0], 1e-8)?;
+//! assert!(evolution.trajectory.frames[1].loss < evolution.trajectory.frames[0].loss);
+//! let large = Sgd { learning_rate: 1.5, ..rule };
+//! let evolution = evolve_sgd(&start, &Equations::new(&start, &teacher, large)?, &[100.0], 1e-8)?;
+//! assert!(matches!(evolution.outcome, Outcome::Diverged { .. }) && local_threshold(&teacher, 1)? < 1.5);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! **SGD itself**, not its limit: many runs in 10^6 dimensions, drawn from their exact law at a cost that does not depend
 //! on d; [`simulation::explicit`] trains the d-dimensional networks.
 //!
@@ -184,7 +204,9 @@
 //! | theta | angle between two units, kept as (sin theta, pi - theta) | `sine`, `supplement` | |
 //! | Hess L | inside span(W, V); across it, per dimension | `Hessian { span, transverse }` | K s x K s, K x K |
 //! | k1 | students that point away from their teacher | `family.anti_aligned` | |
-//! | t | time of gradient flow dW/dt = - grad L | `time` | |
+//! | t | time: learning rate x steps / d under gradient flow, steps / d under SGD | `time` | |
+//! | eta, B, sigma | learning rate, batch size, standard deviation of the label noise | `learning_rate`, `batch`, `label_noise` | |
+//! | N | E[e^2 g'_i g'_k], e = f - f* | `error_moments` | K x K |
 //!
 //! Weights have norms of order 1 and inputs are not divided by sqrt(d). A network with f(x) = sum_k g(w_k.x / sqrt d)
 //! has weights sqrt(d) times as long.
@@ -201,8 +223,8 @@
 //! | `store` | a ledger of finished runs and critical points in one SQLite file (feature `cli`) |
 //! | [`model`] | the problem as data: teacher, weights, overlaps, symmetry, initial law |
 //! | [`expectation`] | Gaussian averages in closed form, and nothing else writes one |
-//! | [`population`] | sums of averages at one state: risk, gradient, Hessian, one-sided slopes |
-//! | [`dynamics`] | gradient flow and its integration |
+//! | [`population`] | sums of averages at one state: risk, gradient, Hessian, one-sided slopes, second moments of SGD |
+//! | [`dynamics`] | gradient flow; SGD in the overlaps, its mean at finite d, its fixed points and thresholds |
 //! | [`landscape`] | search, fixed points, spectra, verdicts, families, catalogue |
 //! | [`simulation`] | one-pass SGD and descent on a finite sample, by drawing inputs; uses no formula of the rooms above |
 //! | [`study`] | one function per verb of the program, from spec to report |
@@ -249,6 +271,21 @@
 //! on. A minimum found by Newton from a plateau would belong to another basin, and shares would be wrong. A small
 //! velocity alone never counts as an end. The test `basins` of the evidence tier compares the ends with those of the
 //! reference integrator.
+//!
+//! **Why is the orthant probability of four fields one integral?** It has no closed form, and everything else in the
+//! four-field average is elementary. One correlation is moved from the value at which the fields become dependent; the
+//! nearest singularity of the integrand is known, so the path and the number of nodes are chosen for each quadruple, and
+//! all angles come from one set of normals, so that dependent, parallel and equal fields need no cases of their own.
+//!
+//! **Why does N run over sets of units?** A set of four distinct units enters up to six of the sums E[e^2 g'_i g'_k] with
+//! the same orthant probability and the same six angles. Sets go through a kernel eight at a time; those with nearly
+//! independent fields, where every path is long, have a kernel of their own.
+//!
+//! **Why is time an unknown of the reference integrator?** In `ode_solvers` 0.6.2 the stages of Dop853 get a wrong time:
+//! a right-hand side with a schedule would lose its order.
+//!
+//! **Why is the covariance of one step sampled?** It holds fourth powers of e, and orthants of six fields, which have no
+//! closed form. It enters at order 1/d only.
 //!
 //! **Why are exact zeros constructed?** With K > M the zeros of the loss lie in a valley with cubic growth to its
 //! sides, where the flow is only algebraic and Newton's matrix is singular. When a zero is near and the loss falls all

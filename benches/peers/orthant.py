@@ -320,6 +320,8 @@ def our_lines(executable):
         name = "strong" if "strong" in title else "random"
         median, largest = errors[name]
         program = "committee, " + title.split(",")[0].removesuffix("s")
+        if title.startswith("P4 many"):
+            microseconds /= 960
         if title.startswith("error moments"):
             if "random start" not in title:
                 continue
@@ -359,10 +361,12 @@ def cheapest(lines, program, name, bound):
 def summary(lines, bound):
     block = next((x for x in lines if x["program"] == BLOCK), None)
     for name in ("random", "strong"):
+        many = next((x for x in lines if x["program"] == "committee, P4 many at once" and x["matrices"] == name), None)
         unit = next((x for x in lines if x["program"] == "committee, P4 from covariance" and x["matrices"] == name), None)
         if unit is None:
             continue
         print(f"\n{name} matrices, times as long as committee (one call: {unit['microseconds']:.3f} microseconds", end="")
+        print(f"; many at once: {many['microseconds']:.3f}" if many else "", end="")
         print(f"; in blocks, six averages each: {block['microseconds']:.3f}):" if block else "):")
         chosen = [cheapest(lines, f"NumPy {way}", name, bound) for way in WAYS]
         chosen += [x for x in lines if x["program"] == "SciPy" and x["matrices"] == name]
@@ -370,6 +374,7 @@ def summary(lines, bound):
             setting = f"{line['setting']:.0e}" if line["program"] == "SciPy" else f"{line['setting']} nodes"
             words = f"  {line['program']}, {setting}, largest error {line['largest_error']:.0e}:"
             print(f"{words:62}{line['microseconds'] / unit['microseconds']:12.1f}", end="")
+            print(f"{line['microseconds'] / many['microseconds']:12.1f}" if many else "", end="")
             print(f"{line['microseconds'] / block['microseconds']:12.1f}" if block else "")
 
 
@@ -389,13 +394,16 @@ def plot(lines, file):
 
     for program in dict.fromkeys(x["program"] for x in lines):
         chosen = [x for x in lines if x["program"] == program and x["matrices"] == "random"]
-        if not chosen or (program.startswith("committee") and program != "committee, P4 from covariance"):
+        shown = ("committee, P4 from covariance", "committee, P4 many at once")
+        if not chosen or (program.startswith("committee") and program not in shown):
             continue
-        pyplot.loglog(*zip(*[(x["microseconds"], max(x["largest_error"], 1e-17)) for x in chosen]), "o-", label=program)
-    pyplot.xlabel("microseconds per P4")
+        style = "s" if program in shown else "o-"
+        label = {shown[0]: "committee, one call", shown[1]: "committee, many at once"}.get(program, program)
+        pyplot.loglog(*zip(*[(x["microseconds"], max(x["largest_error"], 1e-17)) for x in chosen]), style, label=label)
+    pyplot.xlabel("time per P4 (microseconds)")
     pyplot.ylabel("largest error, random matrices")
-    pyplot.legend()
-    pyplot.savefig(file, dpi=150)
+    pyplot.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0))
+    pyplot.savefig(file, dpi=150, bbox_inches="tight")
 
 
 def arguments():

@@ -19,11 +19,11 @@ dimensions are trained as well where B K d steps runs is at most --explicit-limi
 Columns: deviation = root mean square of one run minus the equations of d = infinity, with its standard error in
 deviation_error; bias = root mean square of the mean over runs minus the equations, residual = minus the mean that is
 predicted at this d, noise = what both are by chance; largest_z = largest (mean - predicted mean) / standard error;
-p_means, p_test_error = smallest p-value over tested times, of each overlap and of all together, and over times for the test error on fresh
-inputs minus the population loss, adjusted by Holm over all tests of the report; verdict = agrees when both are at least 0.01. The last line judges
-all tests together, the two simulators against each other (means and variances) included. In the files: overlaps.csv
-(every overlap at every time), witness.csv (explicit against chain), risks.csv (every test error), arrays.npz (all
-runs, predictions and covariances).";
+p_means, p_test_error = smallest p-value over tested times, of each overlap and of all together, and over times for the
+test error on fresh inputs minus the population loss, adjusted by Holm over all tests of the report; verdict = agrees
+when both are at least 0.01. The last line judges all tests together, the two simulators against each other (means and
+variances) included. In the files: overlaps.csv (every overlap at every time), witness.csv (explicit against chain),
+risks.csv (every test error), arrays.npz (all runs, predictions and covariances).";
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]

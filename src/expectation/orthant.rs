@@ -1,6 +1,6 @@
 //! Orthant probabilities of two, three and four Gaussian fields.
 //!
-//! P2 and P3 are elementary. P4 is one integral with an elementary, analytic integrand, which [`super::path`] does. The
+//! P2 and P3 are elementary. P4 is one integral with an elementary, analytic integrand, which the module `path` does. The
 //! same quantities give the six dihedral angles, hence every derivative.
 //!
 //! One body works on L quadruples side by side; with L = 8 the compiler turns it into vector instructions.

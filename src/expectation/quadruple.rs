@@ -1,7 +1,8 @@
 //! ReLU averages of up to four fields: second moments over an orthant.
 //!
-//! E[H(a) H(b) c+ d+] = E[c d; a, b, c, d > 0]. Everything in it is elementary except P4 (theory 02, eq. 02-quadruple). The
-//! cases in which fields coincide are second moments over an orthant of fewer fields, with closed forms of their own.
+//! E[H(a) H(b) c+ d+] = `E[c d; a, b, c, d > 0]`. Everything in it is elementary except P4 (theory 02, eq.
+//! 02-quadruple). The cases in which fields coincide are second moments over an orthant of fewer fields, with closed forms
+//! of their own.
 
 use std::f64::consts::PI;
 
@@ -66,7 +67,7 @@ pub(super) fn average(quad: &Quad) -> QuadAverage {
     QuadAverage { value: scale * value[0], derivatives }
 }
 
-/// E[c d; a, b, c, d > 0] of unit fields in L lanes; `roles` are the positions of a, b, c, d among the lanes' fields
+/// `E[c d; a, b, c, d > 0]` of unit fields in L lanes; `roles` are the positions of a, b, c, d among the lanes' fields
 /// (theory 02, eq. 02-quadruple).
 #[inline(always)]
 pub(crate) fn product<const L: usize>(
@@ -172,7 +173,7 @@ pub fn three_moments(xy: &Link, xz: &Link, yz: &Link) -> [f64; 6] {
     ]
 }
 
-/// Second moments over the quadrant of two unit fields: E[x x; x, y > 0] (equal to that of y) and E[x y; x, y > 0]
+/// Second moments over the quadrant of two unit fields: `E[x x; x, y > 0]` (equal to that of y) and `E[x y; x, y > 0]`
 /// (theory 02, eq. 02-two-moments).
 pub fn two_moments(xy: &Link) -> [f64; 2] {
     let p = p2(xy.a);
@@ -218,7 +219,8 @@ pub fn three_moment_derivatives(xy: &Link, xz: &Link, yz: &Link) -> [[f64; 6]; 6
     ]
 }
 
-/// Derivatives of E[x x; x, y > 0], E[y y; x, y > 0], E[x y; x, y > 0] (rows) by the covariances xx, yy, xy (columns).
+/// Derivatives of `E[x x; x, y > 0]`, `E[y y; x, y > 0]`, `E[x y; x, y > 0]` (rows) by the covariances xx, yy, xy
+/// (columns).
 pub fn two_moment_derivatives(xy: &Link) -> [[f64; 3]; 3] {
     let (p, slope) = (p2(xy.a), xy.s / PI);
     [[p, -0.5 * xy.r * slope, slope], [-0.5 * xy.r * slope, p, slope], [xy.s / FOUR_PI, xy.s / FOUR_PI, p]]
