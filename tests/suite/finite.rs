@@ -27,16 +27,16 @@ fn schedules_move_the_mean_too() {
     }
 }
 
-/// At d = 40 the means of 40 000 runs are as predicted to O(1/d): no overlap is 5 standard errors off. The equations of
-/// d = infinity, and the iterated mean of one step alone, are off by more than 15 and 5. Variances agree
-/// to 20 %: the leading order is off by O(1/d), here up to 13 %, and the drawn inputs add 3 %.
+/// At d = 80 the means of 80 000 runs are as predicted to O(1/d): no overlap is 5 standard errors off. The equations of
+/// d = infinity, and the iterated mean of one step alone, are off by more than 15 and 4. Variances agree
+/// to 15 %: the leading order is off by O(1/d), here up to 7 %, and the drawn inputs add 5 %.
 #[test]
 fn the_mean_is_right_to_the_first_order() {
     let teacher = Teacher::orthonormal(2).unwrap();
     let start = InitialLaw::new(10, 1.0, &teacher).unwrap().draw(2, &teacher, 1, 0).unwrap();
     let overlaps = start.overlaps(&teacher);
     let rule = Sgd { learning_rate: 0.5, ..Sgd::default() };
-    let (d, times, runs) = (40, vec![1.0, 3.0], 40_000);
+    let (d, times, runs) = (80, vec![1.0, 3.0], 80_000);
     let equations = Equations::new(&overlaps, &teacher, rule).unwrap();
     let plain = evolve_sgd(&overlaps, &equations, &times, 1e-10).unwrap();
     let finite = equations.clone().at_dimension(d as f64).unwrap();
@@ -55,7 +55,7 @@ fn the_mean_is_right_to_the_first_order() {
                 *worst = worst.max((predicted - mean).abs() / error);
             }
             let ratio = state.covariance[[i, i]] / variance;
-            assert!((0.8..1.15).contains(&ratio), "variance of entry {i} at t = {}: {ratio}", state.time);
+            assert!((0.85..1.12).contains(&ratio), "variance of entry {i} at t = {}: {ratio}", state.time);
         }
     }
     assert!(worst[0] > 15.0 && worst[1] > 4.0 && worst[2] < 5.0, "{worst:?}");
