@@ -3,18 +3,83 @@
 //! Sums, products and square roots are those of `twofloat` (good to 1e-32); its division and trigonometry in version 0.8.4
 //! are good to double precision only and are written here.
 
+use std::ops::{Add, Mul, Sub};
+
 use twofloat::TwoFloat;
+
+use super::Pair;
 
 /// E[u+ v+] from covariances in double-double arithmetic.
 pub fn exact_pair(uu: TwoFloat, vv: TwoFloat, uv: TwoFloat) -> TwoFloat {
+    let (root, supplement) = angle(uu, vv, uv);
+    divide(root + supplement * uv, twofloat::consts::PI * 2.0)
+}
+
+/// |u| |v| sin theta and pi - theta.
+fn angle(uu: TwoFloat, vv: TwoFloat, uv: TwoFloat) -> (TwoFloat, TwoFloat) {
     let zero = TwoFloat::from(0.0);
     let determinant = uu * vv - uv * uv;
     let root = if determinant > zero { determinant.sqrt() } else { zero };
     let size = (uu * vv).sqrt();
     // tan of half the acute angle; the small side of the angle keeps its relative accuracy.
     let acute = arctangent(divide(root, size + uv.abs())) * 2.0;
-    let supplement = if uv < zero { acute } else { twofloat::consts::PI - acute };
-    divide(root + supplement * uv, twofloat::consts::PI * 2.0)
+    (root, if uv < zero { acute } else { twofloat::consts::PI - acute })
+}
+
+/// Two vectors of which each coordinate stands for several equal ones: (entry of u, entry of v, number).
+pub type Counted<'a> = &'a [[f64; 3]];
+
+/// Norms and angle of two non-zero fields, as [`Pair`], in any arithmetic.
+#[derive(Clone, Copy, Debug)]
+pub struct Angle<N> {
+    pub norm_u: N,
+    pub norm_v: N,
+    pub cosine: N,
+    pub sine: N,
+    pub supplement: N,
+}
+
+/// Arithmetic in which sums over groups of units are written once: double precision, or double-double where thousands
+/// of units nearly cancel.
+pub trait Number: Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + From<f64> + Into<f64> {
+    /// pi - theta at right angles is PI / 2.
+    const PI: Self;
+    fn over(self, divisor: Self) -> Self;
+    /// Norms and angle; zero vectors count as orthogonal.
+    fn angle(vectors: Counted) -> Angle<Self>;
+}
+
+impl Number for f64 {
+    const PI: f64 = std::f64::consts::PI;
+    fn over(self, divisor: f64) -> f64 {
+        self / divisor
+    }
+    fn angle(vectors: Counted) -> Angle<f64> {
+        let Pair { norm_u, norm_v, cosine, sine, supplement } = Pair::from_counted(vectors);
+        Angle { norm_u, norm_v, cosine, sine, supplement }
+    }
+}
+
+impl Number for TwoFloat {
+    const PI: TwoFloat = twofloat::consts::PI;
+    fn over(self, divisor: TwoFloat) -> TwoFloat {
+        divide(self, divisor)
+    }
+    fn angle(vectors: Counted) -> Angle<TwoFloat> {
+        let product = |a: usize, b: usize| {
+            vectors.iter().fold(TwoFloat::from(0.0), |sum, p| sum + TwoFloat::new_mul(p[a], p[b]) * p[2])
+        };
+        let (uu, vv, uv) = (product(0, 0), product(1, 1), product(0, 1));
+        let size = (uu * vv).sqrt();
+        if size.hi() == 0.0 {
+            let (zero, one) = (TwoFloat::from(0.0), TwoFloat::from(1.0));
+            let norm_of = |x: TwoFloat| if x.hi() > 0.0 { x.sqrt() } else { zero };
+            let (norm_u, norm_v, supplement) = (norm_of(uu), norm_of(vv), twofloat::consts::PI * 0.5);
+            return Angle { norm_u, norm_v, cosine: zero, sine: one, supplement };
+        }
+        let (root, supplement) = angle(uu, vv, uv);
+        Angle { norm_u: uu.sqrt(), norm_v: vv.sqrt(), cosine: divide(uv, size), sine: divide(root, size), supplement }
+    }
 }
 
 /// x / y. The division of twofloat 0.8.4 is good to 5e-17 only; its product and sum are good to 1e-32.

@@ -12,7 +12,7 @@ mod path;
 pub mod quadruple;
 mod relu;
 
-pub use double::exact_pair;
+pub use double::{Angle, Counted, Number, exact_pair};
 pub use pair::Pair;
 pub use quadruple::{Quad, QuadAverage};
 pub use relu::{PairAverage, Relu, TripleAverage, quartic_part};

@@ -36,6 +36,37 @@ impl Pair {
         Pair::from_chord(norm_u, norm_v, chord, along < 0.0)
     }
 
+    /// As [`Pair::from_vectors`] for coordinates (entry of u, entry of v, number of such coordinates). The numbers may be
+    /// negative as long as the squared norms are not.
+    pub fn from_counted(vectors: &[[f64; 3]]) -> Pair {
+        let square = |a: usize| vectors.iter().map(|p| p[a] * p[a] * p[2]).sum::<f64>().max(0.0).sqrt();
+        let (norm_u, norm_v) = (square(0), square(1));
+        if norm_u == 0.0 || norm_v == 0.0 {
+            return Pair::undefined(norm_u, norm_v);
+        }
+        let (mut along, mut minus, mut plus) = (0.0, 0.0, 0.0);
+        for [a, b, n] in vectors {
+            let (a, b) = (a / norm_u, b / norm_v);
+            along += n * a * b;
+            minus += n * (a - b) * (a - b);
+            plus += n * (a + b) * (a + b);
+        }
+        let squared = if along >= 0.0 { minus } else { plus };
+        let chord = if squared > 0.01 {
+            squared.sqrt()
+        } else {
+            let mut sum = 0.0;
+            for (i, p) in vectors.iter().enumerate() {
+                for q in &vectors[..i] {
+                    let cross = difference_of_products(p[0], q[1], q[0], p[1]) / norm_u / norm_v;
+                    sum += p[2] * q[2] * cross * cross;
+                }
+            }
+            chord_of_sine(sum.max(0.0).sqrt())
+        };
+        Pair::from_chord(norm_u, norm_v, chord, along < 0.0)
+    }
+
     /// From the covariances C_uu, C_vv, C_uv. The angle is as good as the correlation allows: absolute error about
     /// 1e-16 / sin theta.
     pub fn from_covariance(c_uu: f64, c_vv: f64, c_uv: f64) -> Pair {
@@ -96,8 +127,12 @@ fn nearer_chord(u: &[f64], v: &[f64], norm_u: f64, norm_v: f64, squared: f64) ->
             sum += cross * cross;
         }
     }
-    // chord = 2 sin(theta / 2) with sin theta = |u x v| / (|u| |v|).
-    2.0 * (0.5 * sum.sqrt().min(1.0).asin()).sin()
+    chord_of_sine(sum.sqrt())
+}
+
+/// chord = 2 sin(theta / 2) with sin theta = |u x v| / (|u| |v|), theta acute.
+fn chord_of_sine(sine: f64) -> f64 {
+    2.0 * (0.5 * sine.min(1.0).asin()).sin()
 }
 
 /// a b - c d with one rounding error of the result's own size (Kahan).

@@ -1,6 +1,7 @@
 //! The problem as data, without averages: teacher, student state in its coordinates, symmetry, training, trajectory.
 
 mod activation;
+mod blocks;
 pub mod file;
 mod overlaps;
 mod start;
@@ -11,6 +12,7 @@ mod trajectory;
 mod weights;
 
 pub use activation::Activation;
+pub use blocks::{BlockTeacher, Blocks, Entry, Partition, Place};
 pub use overlaps::Overlaps;
 pub use start::{InitialLaw, reduced_dimension};
 pub use teacher::{Teacher, TeacherSpec};

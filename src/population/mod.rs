@@ -2,6 +2,7 @@
 //!
 //! The loss is L = E[(f - f*)^2] / 2 over x ~ N(0, I); label noise is not included.
 
+mod blocks;
 mod fields;
 mod gradient;
 mod hessian;
@@ -10,7 +11,9 @@ mod noise;
 mod noise_derivatives;
 mod one_sided;
 mod risk;
+mod sectors;
 
+pub use blocks::{block_gradient, block_risk};
 pub use fields::Fields;
 pub use gradient::{Coefficients, Field, coefficients};
 pub use hessian::{Hessian, hessian};
@@ -18,3 +21,4 @@ pub use noise::{error_moments, error_moments_with, step_moments};
 pub use noise_derivatives::{drift_derivatives, error_moment_derivatives, overlap_index, step_moment_derivatives};
 pub use one_sided::{OneSided, one_sided};
 pub use risk::{risk, risk_exact, signed_risk};
+pub use sectors::{BlockHessian, Sector, SectorValues};
