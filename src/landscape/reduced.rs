@@ -1,0 +1,332 @@
+//! Block-symmetric critical points: the equations on groups, their solution, and what kind of point it is.
+
+use ndarray::{Array1, Array2};
+use twofloat::TwoFloat;
+
+use super::stability::Verdict;
+use crate::error::{Error, Result};
+use crate::model::{BlockTeacher, Blocks, Partition};
+use crate::numerics::linalg;
+use crate::numerics::root::{self, System};
+use crate::numerics::tolerance;
+use crate::population::{BlockHessian, Sector, SectorValues, block_gradient, block_risk};
+
+/// A parameter of a family that may take real values.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Parameter {
+    /// M; the last group of teachers grows.
+    Teachers,
+    /// Size of an index set at fixed M; the last group of teachers gives way. Free sets do not change M.
+    Size(usize),
+    /// Correlation rho between the teachers: T = (1 - rho) I + rho J.
+    Correlation,
+    /// Norm of the teachers of the first group; the others have norm 1.
+    Norm,
+}
+
+/// Groups and teacher of a family, and the parameter by which it is followed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shape {
+    pub teachers: Vec<f64>,
+    /// Teacher group of each matched student group.
+    pub matched: Vec<usize>,
+    /// Sizes of the free student groups.
+    pub free: Vec<f64>,
+    pub correlation: f64,
+    pub norm: f64,
+    pub parameter: Parameter,
+}
+
+impl Shape {
+    /// k1 flipped and M - k1 aligned students and extra ones in groups of their own; an empty group is left out.
+    pub fn flipped(k1: f64, teachers: f64, extra: usize) -> Shape {
+        let sizes: Vec<f64> = [k1, teachers - k1].into_iter().filter(|&n| n > 0.0).collect();
+        Shape {
+            matched: (0..sizes.len()).collect(),
+            teachers: sizes,
+            free: vec![1.0; extra],
+            correlation: 0.0,
+            norm: 1.0,
+            parameter: Parameter::Teachers,
+        }
+    }
+
+    /// The value of the parameter.
+    pub fn value(&self) -> f64 {
+        match self.parameter {
+            Parameter::Teachers => self.teachers.iter().sum(),
+            Parameter::Size(set) if set < self.teachers.len() => self.teachers[set],
+            Parameter::Size(set) => self.free[set - self.teachers.len()],
+            Parameter::Correlation => self.correlation,
+            Parameter::Norm => self.norm,
+        }
+    }
+
+    /// The same family at another value of the parameter.
+    pub fn at(&self, value: f64) -> Shape {
+        let mut shape = self.clone();
+        let last = self.teachers.len() - 1;
+        match self.parameter {
+            Parameter::Teachers => shape.teachers[last] += value - self.value(),
+            Parameter::Size(set) if set < last => {
+                shape.teachers[last] += self.teachers[set] - value;
+                shape.teachers[set] = value;
+            }
+            Parameter::Size(set) if set == last => shape.teachers[last] = value,
+            Parameter::Size(set) => shape.free[set - self.teachers.len()] = value,
+            Parameter::Correlation => shape.correlation = value,
+            Parameter::Norm => shape.norm = value,
+        }
+        shape
+    }
+
+    /// The same family followed by another parameter.
+    pub fn along(&self, parameter: Parameter) -> Shape {
+        Shape { parameter, ..self.clone() }
+    }
+
+    /// The groups.
+    ///
+    /// # Errors
+    /// Those of [`Partition::new`].
+    pub fn partition(&self) -> Result<Partition> {
+        Partition::new(&self.teachers, &self.matched, &self.free)
+    }
+
+    /// The state with these entries (see [`Partition::entries`]).
+    ///
+    /// # Errors
+    /// Those of [`Blocks::new`].
+    pub fn state(&self, entries: &[f64]) -> Result<Blocks> {
+        let mut teacher = BlockTeacher::correlated(self.teachers.len(), self.correlation);
+        if self.norm != 1.0 {
+            teacher.squares[0] *= self.norm * self.norm;
+            for set in 0..self.teachers.len() {
+                teacher.overlaps[[0, set]] *= self.norm;
+                teacher.overlaps[[set, 0]] *= self.norm;
+            }
+        }
+        Blocks::new(self.partition()?, teacher, entries, None)
+    }
+
+    /// Square roots of the counts of the entries: unknowns are entries times these, which makes the Jacobian symmetric.
+    fn scales(&self) -> Result<Vec<f64>> {
+        Ok(self.partition()?.entries().iter().map(|entry| entry.count.sqrt()).collect())
+    }
+
+    /// Unknowns of the equations from entries.
+    ///
+    /// # Errors
+    /// Those of [`Partition::new`].
+    pub fn unknowns(&self, entries: &[f64]) -> Result<Vec<f64>> {
+        Ok(entries.iter().zip(self.scales()?).map(|(x, scale)| x * scale).collect())
+    }
+
+    /// Entries from the unknowns of the equations.
+    ///
+    /// # Errors
+    /// Those of [`Partition::new`].
+    pub fn entries(&self, unknowns: &[f64]) -> Result<Vec<f64>> {
+        Ok(unknowns.iter().zip(self.scales()?).map(|(x, scale)| x / scale).collect())
+    }
+
+    fn state_at(&self, unknowns: &[f64], value: f64) -> Result<Blocks> {
+        let shape = self.at(value);
+        shape.state(&shape.entries(unknowns)?)
+    }
+
+    /// The Hessian by sectors at unknowns x and parameter p.
+    ///
+    /// # Errors
+    /// Those of [`Blocks::new`].
+    pub fn hessian(&self, unknowns: &[f64], value: f64) -> Result<BlockHessian> {
+        Ok(BlockHessian::new(&self.state_at(unknowns, value)?))
+    }
+}
+
+/// The gradient on the groups as equations for the entries times the square roots of their counts; parameter: the shape's.
+/// Outside the parameter's range everything is NaN.
+impl System for Shape {
+    fn dim(&self) -> usize {
+        self.partition().map_or(0, |partition| partition.entries().len())
+    }
+
+    fn residual(&self, x: &[f64], p: f64) -> Array1<f64> {
+        let nothing = Array1::from_elem(x.len(), f64::NAN);
+        let Ok(state) = self.state_at(x, p) else { return nothing };
+        let Ok(scales) = self.at(p).scales() else { return nothing };
+        block_gradient::<f64>(&state).iter().zip(scales).map(|(g, scale)| g * scale).collect()
+    }
+
+    fn jacobian(&self, x: &[f64], p: f64) -> Array2<f64> {
+        let block = self.state_at(x, p).ok().and_then(|state| BlockHessian::new(&state).block(Sector::Trivial));
+        block.unwrap_or_else(|| Array2::from_elem((x.len(), x.len()), f64::NAN))
+    }
+}
+
+/// A block-symmetric critical point with its exact loss and spectrum.
+#[derive(Clone, Debug)]
+pub struct BlockPoint {
+    pub shape: Shape,
+    pub state: Blocks,
+    pub loss: f64,
+    /// Largest derivative of the loss by an entry of W, recomputed in double-double arithmetic.
+    pub residual: f64,
+    pub span: Vec<SectorValues>,
+    pub transverse: Vec<SectorValues>,
+    pub verdict: Verdict,
+}
+
+impl BlockPoint {
+    /// Analyses a state of a family.
+    ///
+    /// # Errors
+    /// Those of the eigenvalues.
+    pub fn new(shape: &Shape, state: Blocks) -> Result<BlockPoint> {
+        let hessian = BlockHessian::new(&state);
+        let (span, transverse) = (hessian.span()?, hessian.transverse()?);
+        let loss = block_risk(&state);
+        let residual = block_gradient::<TwoFloat>(&state).iter().fold(0.0f64, |m, g| m.max(g.abs()));
+        let all = || span.iter().chain(&transverse).flat_map(|level| &level.values);
+        let scale = all().fold(0.0f64, |m, x| m.max(x.abs()));
+        let norms: f64 = state.teacher().squares.iter().zip(&shape.teachers).map(|(square, n)| square * n).sum();
+        let floor = tolerance::ZERO_MODE * scale;
+        let verdict = if loss <= 1e-24 * norms {
+            Verdict::GlobalMinimum
+        } else if all().any(|&x| x < -floor) {
+            Verdict::Saddle
+        } else if all().any(|&x| x <= floor) {
+            Verdict::Degenerate
+        } else {
+            Verdict::LocalMinimum
+        };
+        Ok(BlockPoint { shape: shape.clone(), state, loss, residual, span, transverse, verdict })
+    }
+
+    /// Smallest eigenvalue inside the span with its sector.
+    pub fn smallest(&self) -> (f64, Sector) {
+        smallest(&self.span)
+    }
+
+    /// Smallest eigenvalue across the span with its sector.
+    pub fn smallest_across(&self) -> (f64, Sector) {
+        smallest(&self.transverse)
+    }
+
+    /// Number of negative eigenvalues inside the span, real at real sizes.
+    pub fn unstable(&self) -> f64 {
+        let count = |level: &SectorValues| level.values.iter().filter(|&&x| x < 0.0).count() as f64;
+        self.span.iter().map(|level| level.multiplicity * count(level)).sum()
+    }
+}
+
+fn smallest(levels: &[SectorValues]) -> (f64, Sector) {
+    let first = |level: &SectorValues| (level.values.first().copied().unwrap_or(f64::INFINITY), level.sector);
+    levels.iter().map(first).fold((f64::INFINITY, Sector::Trivial), |best, x| if x.0 < best.0 { x } else { best })
+}
+
+/// Solves the equations of a family from a guess of its entries: damped Newton steps, then steps with the gradient in
+/// double-double arithmetic, so that entries of size 1 / M^2 keep their digits.
+///
+/// # Errors
+/// [`Error::NotConverged`]; those of [`Blocks::new`].
+pub fn solve(shape: &Shape, guess: &[f64]) -> Result<Blocks> {
+    let p = shape.value();
+    let size = shape.scales()?.iter().fold(1.0f64, |m, &x| m.max(x));
+    // Rounding of one sum over M units, in the scaled unknowns.
+    let reach = tolerance::RESIDUAL.max(1e-15 * size * size);
+    let root = root::newton(shape, &shape.unknowns(guess)?, p, reach, 1e-14, 60)?;
+    polish(shape, &shape.entries(&root.x)?)
+}
+
+/// Newton steps with the exact gradient until they no longer shrink.
+fn polish(shape: &Shape, entries: &[f64]) -> Result<Blocks> {
+    let scales = shape.scales()?;
+    let mut state = shape.state(entries)?;
+    let mut last = f64::INFINITY;
+    for _ in 0..8 {
+        let gradient: Array1<f64> =
+            block_gradient::<TwoFloat>(&state).iter().zip(&scales).map(|(g, scale)| g * scale).collect();
+        let Some(jacobian) = BlockHessian::new(&state).block(Sector::Trivial) else { break };
+        let (values, vectors) = linalg::eigh(jacobian.view())?;
+        let floor = 1e-14 * linalg::max_abs(&values);
+        let mut along = vectors.t().dot(&gradient);
+        for (component, value) in along.iter_mut().zip(&values) {
+            *component = if value.abs() > floor { *component / value } else { 0.0 };
+        }
+        let step = vectors.dot(&along);
+        let length = step.dot(&step).sqrt();
+        if !length.is_finite() {
+            return Err(Error::NonFinite { action: "solve a family", quantity: "the Newton step" });
+        }
+        if length >= 0.5 * last {
+            break;
+        }
+        last = length;
+        let next: Vec<f64> =
+            state.entries().iter().zip(step.iter().zip(&scales)).map(|(x, (s, c))| x - s / c).collect();
+        state = shape.state(&next)?;
+    }
+    Ok(state)
+}
+
+/// Entries near the family with k1 flipped units at K = M, leading order in 1/M (theory 08, eq. 08-type-ii); in the order
+/// of [`Partition::entries`].
+pub fn flipped_guess(shape: &Shape) -> Vec<f64> {
+    let m: f64 = shape.teachers.iter().sum();
+    let pi = std::f64::consts::PI;
+    let single = shape.teachers.len() == 1;
+    let flipped = [-1.0 + 3.4 / m, 1.6 / m, 4.0 / pi / m];
+    let aligned = [1.0, -0.1 / m / m.max(10.0) * 10.0, 1.85 / m];
+    let mut guess = Vec::new();
+    for &set in &shape.matched {
+        let row = if set == 0 && !single { flipped } else { aligned };
+        for (other, &n) in shape.teachers.iter().enumerate() {
+            if other != set {
+                guess.push(row[2]);
+            } else {
+                guess.push(row[0]);
+                if n > 1.0 {
+                    guess.push(row[1]);
+                }
+            }
+        }
+    }
+    guess
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flipped_families_have_the_published_losses() {
+        for (k1, m, loss, value) in [
+            (1.0, 6.0, 0.025080581002, 0.00470035),
+            (1.0, 17.0, 0.012796245493, 0.05076672),
+            (2.0, 17.0, 0.0247664285, 0.03973741),
+            (3.0, 17.0, 0.0361749155, 0.03167781),
+            (6.0, 17.0, 0.0674347372, 0.01110355),
+        ] {
+            let shape = Shape::flipped(k1, m, 0);
+            let point = BlockPoint::new(&shape, solve(&shape, &flipped_guess(&shape)).unwrap()).unwrap();
+            assert!((point.loss - loss).abs() < 1e-10, "{k1} {m}: {}", point.loss);
+            assert!((point.smallest().0 - value).abs() < 1e-8, "{k1} {m}: {:?}", point.smallest());
+            assert!(point.residual < 1e-15 && point.verdict == Verdict::LocalMinimum);
+        }
+    }
+
+    /// M L of the family with one flipped unit tends to 1/2 - 2/pi^2, corrections in powers of M^(-1/2).
+    #[test]
+    fn one_flipped_unit_at_a_hundred_million_teachers() {
+        let scaled = |m: f64| {
+            let shape = Shape::flipped(1.0, m, 0);
+            m * block_risk(&solve(&shape, &flipped_guess(&shape)).unwrap())
+        };
+        let [a, b, c] = [1e6, 4e6, 1.6e7].map(scaled);
+        // Removes M^(-1/2), then 1/M.
+        let limit = (4.0 * (2.0 * c - b) - (2.0 * b - a)) / 3.0;
+        let expected = 0.5 - 2.0 / (std::f64::consts::PI * std::f64::consts::PI);
+        assert!((limit - expected).abs() < 1e-9, "{limit} {expected}");
+    }
+}
