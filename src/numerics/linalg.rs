@@ -58,6 +58,14 @@ pub fn eigenvector(a: ArrayView2<f64>, value: f64) -> Result<Array1<f64>> {
     Ok(vector)
 }
 
+/// Solution x of a x = b for a general real matrix, by LU with partial pivoting. Shapes n x n and n.
+///
+/// # Errors
+/// As [`Lu::new`] and [`Lu::solve`].
+pub fn solve(a: ArrayView2<f64>, b: &Array1<f64>) -> Result<Array1<f64>> {
+    Lu::new(a)?.solve(b)
+}
+
 /// Largest absolute entry; NaN when any entry is NaN (`f64::max` alone would hide it).
 pub fn max_abs<'a>(entries: impl IntoIterator<Item = &'a f64>) -> f64 {
     entries.into_iter().fold(0.0, |m: f64, x| if x.is_nan() || m.is_nan() { f64::NAN } else { m.max(x.abs()) })
@@ -81,6 +89,56 @@ impl Cholesky {
     }
 }
 
+/// LU factors, with partial pivoting, of a general real matrix.
+pub struct Lu {
+    factor: Option<backend::General>,
+    n: usize,
+}
+
+impl Lu {
+    /// Factors of a. Shape n x n.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when the matrix is not square, [`Error::NonFinite`] when an entry is not finite or, with LAPACK, a
+    /// pivot is exactly zero.
+    pub fn new(a: ArrayView2<f64>) -> Result<Lu> {
+        check(a, SOLVE)?;
+        let factor = if a.is_empty() { None } else { Some(backend::lu(a)?) };
+        Ok(Lu { factor, n: a.nrows() })
+    }
+
+    /// Solution x of a x = b. Shape n.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when b has another length, [`Error::NonFinite`] when the solution is not finite (a pivot is zero).
+    pub fn solve(&self, b: &Array1<f64>) -> Result<Array1<f64>> {
+        if b.len() != self.n {
+            return Err(Error::Shape {
+                action: SOLVE,
+                what: "the right-hand side",
+                rows: b.len(),
+                columns: 1,
+                needs: format!("{} x 1", self.n),
+            });
+        }
+        let x = match &self.factor {
+            Some(factor) => backend::solve_general(factor, b)?,
+            None => Array1::zeros(0),
+        };
+        if x.iter().any(|x| !x.is_finite()) {
+            return Err(Error::NonFinite { action: SOLVE, quantity: "the solution" });
+        }
+        Ok(x)
+    }
+
+    /// Sign of the determinant: 1, -1, or 0 when a pivot is exactly zero. An empty matrix has determinant 1.
+    pub fn sign(&self) -> f64 {
+        self.factor.as_ref().map_or(1.0, backend::sign)
+    }
+}
+
+const SOLVE: &str = "solve linear equations";
+
 fn check(a: ArrayView2<f64>, action: &'static str) -> Result<()> {
     if a.nrows() != a.ncols() {
         return Err(Error::Shape {
@@ -100,10 +158,12 @@ fn check(a: ArrayView2<f64>, action: &'static str) -> Result<()> {
 #[cfg(not(feature = "openblas"))]
 mod backend {
     use super::*;
-    use faer::linalg::solvers::{Llt, Solve};
-    use faer::{MatRef, Side};
+    use faer::linalg::solvers::{Llt, PartialPivLu, Solve};
+    use faer::{MatMut, MatRef, Side};
 
     pub type Factor = Llt<f64>;
+    /// Factors of the transpose, which is what faer sees.
+    pub type General = PartialPivLu<f64>;
 
     /// Calls `each` with the matrix as faer sees it: row-major memory read column by column is the transpose, so its
     /// upper triangle is our lower one and nothing is copied.
@@ -142,7 +202,37 @@ mod backend {
 
     pub fn solve(factor: &Factor, b: &mut [f64]) {
         let n = b.len();
-        factor.solve_in_place(faer::MatMut::from_column_major_slice_mut(b, n, 1));
+        factor.solve_in_place(MatMut::from_column_major_slice_mut(b, n, 1));
+    }
+
+    pub fn lu(a: ArrayView2<f64>) -> Result<General> {
+        Ok(view(a, |matrix, _| matrix.partial_piv_lu()))
+    }
+
+    pub fn solve_general(factor: &General, b: &Array1<f64>) -> Result<Array1<f64>> {
+        let mut x = b.to_vec();
+        factor.solve_transpose_in_place(MatMut::from_column_major_slice_mut(&mut x, b.len(), 1));
+        Ok(Array1::from(x))
+    }
+
+    pub fn sign(factor: &General) -> f64 {
+        let (upper, rows) = (factor.U(), factor.P().arrays().0);
+        let mut sign: f64 =
+            (0..upper.nrows()).map(|i| if upper[(i, i)] == 0.0 { 0.0 } else { upper[(i, i)].signum() }).product();
+        // A cycle of even length is an odd permutation.
+        let mut seen = vec![false; rows.len()];
+        for start in 0..rows.len() {
+            let (mut at, mut length) = (start, 0);
+            while !seen[at] {
+                seen[at] = true;
+                at = rows[at];
+                length += 1;
+            }
+            if length > 0 && length % 2 == 0 {
+                sign = -sign;
+            }
+        }
+        sign
     }
 }
 
@@ -150,9 +240,13 @@ mod backend {
 mod backend {
     use super::*;
     use ndarray::{ArrayViewMut1, OwnedRepr};
-    use ndarray_linalg::{CholeskyFactorized, EigVals, EigValsh, Eigh, FactorizeCInto, SolveC, UPLO};
+    use ndarray_linalg::{
+        CholeskyFactorized, Determinant, EigVals, EigValsh, Eigh, FactorizeCInto, FactorizeInto, LUFactorized, Solve,
+        SolveC, UPLO,
+    };
 
     pub type Factor = CholeskyFactorized<OwnedRepr<f64>>;
+    pub type General = LUFactorized<OwnedRepr<f64>>;
 
     /// A symmetric copy of the lower triangle: which triangle LAPACK reads depends on the memory order.
     fn mirrored(a: ArrayView2<f64>) -> Array2<f64> {
@@ -185,6 +279,18 @@ mod backend {
             Ok(x) => ArrayViewMut1::from(b).assign(&x),
             Err(_) => b.fill(f64::NAN),
         }
+    }
+
+    pub fn lu(a: ArrayView2<f64>) -> Result<General> {
+        a.to_owned().factorize_into().map_err(|_| Error::NonFinite { action: SOLVE, quantity: "the inverse" })
+    }
+
+    pub fn solve_general(factor: &General, b: &Array1<f64>) -> Result<Array1<f64>> {
+        factor.solve(b).map_err(|_| Error::NonFinite { action: SOLVE, quantity: "the solution" })
+    }
+
+    pub fn sign(factor: &General) -> f64 {
+        factor.sln_det().map_or(f64::NAN, |(sign, _)| sign)
     }
 }
 
@@ -248,6 +354,39 @@ mod tests {
         assert!(values.iter().zip([3.0, 1.0, -2.0]).all(|(x, y)| (x[0] - y).abs() < 1e-13 && x[1] == 0.0));
         let v = eigenvector(a.view(), 3.0).unwrap();
         assert!((a.dot(&v) - &v * 3.0).iter().all(|x| x.abs() < 1e-13) && (v.dot(&v) - 1.0).abs() < 1e-13);
+    }
+
+    /// Residual to rounding, and the sign of the determinant against the product of the eigenvalues.
+    #[test]
+    fn general_equations() {
+        let mut rng = random::stream(8, &[1]);
+        for n in [1, 2, 3, 8, 33] {
+            let a = Array2::from_shape_fn((n, n), |_| rng.random_range(-1.0..1.0));
+            let b = Array1::from_shape_fn(n, |i| i as f64 - 0.5);
+            let lu = Lu::new(a.view()).unwrap();
+            let x = lu.solve(&b).unwrap();
+            assert_eq!(x, solve(a.view(), &b).unwrap());
+            let size = max_abs(&x) * n as f64;
+            assert!((a.dot(&x) - &b).iter().all(|r| r.abs() < 1e-14 * size), "n = {n}");
+            // A complex pair multiplies to a positive number.
+            let real = eigenvalues(a.view()).unwrap().into_iter().filter(|z| z[1] == 0.0);
+            assert_eq!(lu.sign(), real.map(|z| z[0].signum()).product::<f64>(), "n = {n}");
+        }
+        let swap = ndarray::array![[0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]];
+        assert_eq!(Lu::new(swap.view()).unwrap().sign(), 1.0);
+        let x = solve(swap.view(), &ndarray::array![2.0, 3.0, 1.0]).unwrap();
+        assert_eq!(x, ndarray::array![1.0, 2.0, 3.0]);
+        assert_eq!(Lu::new(swap.slice(ndarray::s![..2, ..2])).map_or(0.0, |lu| lu.sign()), 0.0);
+    }
+
+    #[test]
+    fn equations_without_a_solution_are_errors() {
+        let ones = Array2::from_elem((2, 2), 1.0);
+        assert!(matches!(solve(ones.view(), &ndarray::array![1.0, 2.0]), Err(Error::NonFinite { .. })));
+        assert!(matches!(solve(Array2::zeros((2, 3)).view(), &Array1::zeros(2)), Err(Error::Shape { .. })));
+        assert!(matches!(solve(Array2::eye(2).view(), &Array1::zeros(3)), Err(Error::Shape { .. })));
+        assert!(solve(Array2::from_elem((2, 2), f64::NAN).view(), &Array1::zeros(2)).is_err());
+        assert_eq!(solve(Array2::zeros((0, 0)).view(), &Array1::zeros(0)).unwrap().len(), 0);
     }
 
     #[test]

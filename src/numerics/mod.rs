@@ -1,5 +1,6 @@
 //! What is true without neural networks, and the only doors to linear algebra, integrators, optimisers and statistics.
 
+pub mod follow;
 pub mod integrate;
 pub mod level;
 pub mod linalg;
@@ -10,5 +11,7 @@ pub mod quadrature;
 pub mod random;
 pub mod rkc;
 pub mod root;
+
+pub mod singular;
 pub mod statistics;
 pub mod tolerance;

@@ -1,6 +1,6 @@
 //! Roots of systems of equations: the trait every set of equations implements, and Newton's method with pseudo-inverse.
 
-use ndarray::{Array1, Array2};
+use ndarray::{Array1, Array2, s};
 
 use super::linalg;
 use crate::error::{Error, Result};
@@ -17,6 +17,24 @@ pub trait System {
     fn residual(&self, x: &[f64], p: f64) -> Array1<f64>;
     /// Derivatives of the residuals by the unknowns, n x n.
     fn jacobian(&self, x: &[f64], p: f64) -> Array2<f64>;
+    /// Derivatives of the residuals by p, n values: central differences with the step 6e-6 max(1, |p|), one-sided where the
+    /// residual is finite on one side only.
+    fn by_parameter(&self, x: &[f64], p: f64) -> Array1<f64> {
+        difference(p, |p| self.residual(x, p))
+    }
+}
+
+/// Derivative of f at t by central differences. The step, the cube root of machine epsilon times max(1, |t|), balances
+/// rounding against the neglected third derivative. Where f is finite on one side of t only, a one-sided difference.
+pub(super) fn difference(t: f64, f: impl Fn(f64) -> Array1<f64>) -> Array1<f64> {
+    let h = f64::EPSILON.cbrt() * t.abs().max(1.0);
+    let (above, below) = (t + h, t - h);
+    let (high, low) = (f(above), f(below));
+    match (linalg::max_abs(&high).is_finite(), linalg::max_abs(&low).is_finite()) {
+        (true, false) => (high - f(t)) / (above - t),
+        (false, true) => (f(t) - low) / (t - below),
+        _ => (high - low) / (above - below),
+    }
 }
 
 /// A root with the evidence for it.
@@ -80,6 +98,178 @@ pub fn newton(system: &impl System, x0: &[f64], p: f64, tolerance: f64, cut: f64
         iterations,
         needs: tolerance,
     })
+}
+
+/// The vector divided by its length; `None` when that is zero or not finite.
+pub(super) fn unit(v: Array1<f64>) -> Option<Array1<f64>> {
+    let length = v.dot(&v).sqrt();
+    (length > 0.0 && length.is_finite()).then(|| v / length)
+}
+
+/// Whether two values have different signs; zero counts as positive.
+pub(super) fn changes(a: f64, b: f64) -> bool {
+    (a < 0.0) != (b < 0.0)
+}
+
+/// Why a point could not be brought to the curve.
+pub(super) enum Failure {
+    NonFinite,
+    Fault { residual: f64, problem: &'static str, iterations: usize },
+}
+
+impl Failure {
+    pub(super) fn error(action: &'static str, needs: f64) -> impl Fn(Failure) -> Error {
+        move |failure| match failure {
+            Failure::NonFinite => Error::NonFinite { action, quantity: "the residual or the Newton step" },
+            Failure::Fault { residual, iterations, .. } => Error::NotConverged { action, residual, iterations, needs },
+        }
+    }
+}
+
+/// A point z = (x, p) on the curve.
+pub(super) struct Corrected {
+    pub z: Array1<f64>,
+    /// Largest |F_i|, recomputed at z.
+    pub residual: f64,
+    pub iterations: usize,
+}
+
+/// One side of a bracket: distance along the tangent, point, value.
+pub(super) struct Side {
+    pub at: f64,
+    pub corrected: Corrected,
+    pub value: f64,
+}
+
+/// A system with p as one more unknown and one more equation <border, z> = target: regular at a fold.
+pub(super) struct Bordered<'a> {
+    pub system: &'a dyn System,
+    pub tolerance: f64,
+    /// Most Newton iterations of a careful correction; another may take three times as many.
+    pub iterations: usize,
+}
+
+impl Bordered<'_> {
+    fn residual(&self, z: &Array1<f64>) -> Array1<f64> {
+        let (n, z) = (self.system.dim(), z.to_vec());
+        self.system.residual(&z[..n], z[n])
+    }
+
+    /// Derivatives by x and p, n x (n + 1).
+    pub fn wide(&self, z: &Array1<f64>) -> Array2<f64> {
+        let (n, z) = (self.system.dim(), z.to_vec());
+        let mut wide = Array2::zeros((n, n + 1));
+        wide.slice_mut(s![.., ..n]).assign(&self.system.jacobian(&z[..n], z[n]));
+        wide.column_mut(n).assign(&self.system.by_parameter(&z[..n], z[n]));
+        wide
+    }
+
+    /// Solution of (derivatives; border) y = right; `None` when it is not finite.
+    fn solve(&self, z: &Array1<f64>, border: &Array1<f64>, right: &Array1<f64>) -> Option<Array1<f64>> {
+        let n = self.system.dim();
+        let mut matrix = Array2::zeros((n + 1, n + 1));
+        matrix.slice_mut(s![..n, ..]).assign(&self.wide(z));
+        matrix.row_mut(n).assign(border);
+        linalg::solve(matrix.view(), right).ok()
+    }
+
+    /// Unit tangent at z with a positive component along the border; `None` at a singular point.
+    pub fn tangent(&self, z: &Array1<f64>, border: &Array1<f64>) -> Option<Array1<f64>> {
+        let mut right = Array1::zeros(z.len());
+        right[z.len() - 1] = 1.0;
+        self.solve(z, border, &right).and_then(unit)
+    }
+
+    /// Newton's method. A `careful` one gives up when a Newton step is not at most half the one before; another adds a last
+    /// step after convergence, kept when it is small and lowers the residual.
+    pub fn correct(
+        &self,
+        guess: Array1<f64>,
+        border: &Array1<f64>,
+        target: f64,
+        careful: bool,
+    ) -> std::result::Result<Corrected, Failure> {
+        let most = if careful { self.iterations } else { 3 * self.iterations };
+        let newton = |z: &Array1<f64>, residual: Array1<f64>| {
+            let right: Array1<f64> = residual.iter().copied().chain([border.dot(z) - target]).collect();
+            self.solve(z, border, &right)
+        };
+        let (mut z, mut previous, mut iterations) = (guess, f64::INFINITY, 0);
+        loop {
+            let values = self.residual(&z);
+            let residual = linalg::max_abs(&values);
+            if !residual.is_finite() {
+                return Err(Failure::NonFinite);
+            }
+            if residual <= self.tolerance {
+                let last = if careful { None } else { newton(&z, values) };
+                if let Some(step) = last.filter(|step| linalg::max_abs(step) < 1e-6 * (1.0 + linalg::max_abs(&z))) {
+                    let better = &z - &step;
+                    let lower = linalg::max_abs(&self.residual(&better));
+                    if lower < residual {
+                        return Ok(Corrected { z: better, residual: lower, iterations });
+                    }
+                }
+                return Ok(Corrected { z, residual, iterations });
+            }
+            let fault = |problem| Failure::Fault { residual, problem, iterations };
+            if iterations >= most {
+                return Err(fault("the corrector does not converge"));
+            }
+            let step = newton(&z, values).ok_or(Failure::NonFinite)?;
+            let length = step.dot(&step).sqrt();
+            if careful && length > 0.5 * previous {
+                return Err(fault("the corrector does not contract"));
+            }
+            previous = length;
+            z -= &step;
+            iterations += 1;
+        }
+    }
+
+    /// Zero of a function on the curve between two points where it has different signs, by the ITP method (Oliveira and
+    /// Takahashi 2020): the better end of the last bracket, and its width. Every trial point is brought back to the curve in
+    /// the hyperplane orthogonal to the tangent of `a`; a trial that cannot be brought back, or has no value, ends the search.
+    pub fn bracket(
+        &self,
+        tangent: &Array1<f64>,
+        mut a: Side,
+        mut b: Side,
+        function: &dyn Fn(&Array1<f64>) -> Result<Option<f64>>,
+    ) -> Result<(Side, f64)> {
+        let origin = tangent.dot(&a.corrected.z);
+        let length = tangent.dot(&b.corrected.z) - origin;
+        (a.at, b.at) = (0.0, length);
+        let rounding = 2.0 * f64::EPSILON * length.max(linalg::max_abs(&b.corrected.z));
+        let halvings = (length / (2.0 * rounding)).log2().ceil();
+        let mut trials = 0;
+        while b.at - a.at > 2.0 * rounding && f64::from(trials) <= halvings + 1.0 {
+            let (width, middle) = (b.at - a.at, 0.5 * (a.at + b.at));
+            let secant = (b.value * a.at - a.value * b.at) / (b.value - a.value);
+            let toward = (middle - secant).signum();
+            // Past the secant point by delta, so that both ends move; within `slack` of the middle, so that it ends.
+            let (delta, gap) = (0.2 / length * width * width, (middle - secant).abs());
+            let truncated = if delta <= gap { secant + toward * delta } else { middle };
+            let slack = rounding * (halvings + 1.0 - f64::from(trials)).exp2() - 0.5 * width;
+            let at = if (truncated - middle).abs() <= slack { truncated } else { middle - toward * slack.max(0.0) };
+            if !(at > a.at && at < b.at) {
+                break;
+            }
+            let guess = &a.corrected.z + &((&b.corrected.z - &a.corrected.z) * ((at - a.at) / width));
+            let Ok(corrected) = self.correct(guess, tangent, origin + at, false) else {
+                break;
+            };
+            let Some(value) = function(&corrected.z)? else { break };
+            let trial = Side { at, corrected, value };
+            trials += 1;
+            if value == 0.0 {
+                return Ok((trial, 0.0));
+            }
+            *(if changes(a.value, value) { &mut b } else { &mut a }) = trial;
+        }
+        let width = b.at - a.at;
+        Ok((if a.value.abs() < b.value.abs() { a } else { b }, width))
+    }
 }
 
 #[cfg(test)]
