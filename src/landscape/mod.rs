@@ -1,6 +1,7 @@
 //! Critical points of the population loss: search, polish, spectrum, verdict, family.
 
 pub mod ansatz;
+pub mod branch;
 #[cfg(feature = "cli")]
 pub mod catalogue;
 pub mod family;

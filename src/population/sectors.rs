@@ -355,36 +355,42 @@ impl BlockHessian {
         Sector::all(&self.partition).into_iter().map(|sector| self.sector(sector)).collect()
     }
 
-    /// The block across the span, per further dimension, in sectors (trivial and standard only).
+    /// The block of a sector across the span, per further dimension (trivial and standard sectors; empty for others).
+    pub fn transverse_block(&self, sector: Sector) -> Option<Array2<f64>> {
+        let (sizes, sets) = (&self.geometry.sizes, &self.geometry.sets);
+        let students = self.geometry.students;
+        let a = self.geometry.coefficients.slice(s![.., ..students]);
+        match sector {
+            Sector::Trivial => Some(Array2::from_shape_fn((students, students), |(g, h)| {
+                let [same, other] = a[[g, h]];
+                if sets[g] == sets[h] {
+                    same + (sizes[sets[g]] - 1.0) * other
+                } else {
+                    other * (sizes[sets[g]] * sizes[sets[h]]).sqrt()
+                }
+            })),
+            Sector::Standard(set) => {
+                let groups: Vec<usize> = (0..students).filter(|&g| sets[g] == set).collect();
+                Some(Array2::from_shape_fn((groups.len(), groups.len()), |(i, j)| {
+                    let [same, other] = a[[groups[i], groups[j]]];
+                    same - other
+                }))
+            }
+            _ => None,
+        }
+    }
+
+    /// All sectors across the span: together the K eigenvalues of every further dimension.
     ///
     /// # Errors
     /// As [`BlockHessian::sector`].
     pub fn transverse(&self) -> Result<Vec<SectorValues>> {
-        let (sizes, sets) = (&self.geometry.sizes, &self.geometry.sets);
-        let students = self.geometry.students;
-        let a = self.geometry.coefficients.slice(s![.., ..students]);
+        let sectors = Sector::all(&self.partition).into_iter();
         let mut out = Vec::new();
-        let trivial = Array2::from_shape_fn((students, students), |(g, h)| {
-            let [same, other] = a[[g, h]];
-            if sets[g] == sets[h] {
-                same + (sizes[sets[g]] - 1.0) * other
-            } else {
-                other * (sizes[sets[g]] * sizes[sets[h]]).sqrt()
-            }
-        });
-        let values = linalg::eigvalsh(trivial.view())?.to_vec();
-        out.push(SectorValues { sector: Sector::Trivial, multiplicity: 1.0, values });
-        for set in (0..sizes.len()).filter(|&set| sizes[set] > 1.0) {
-            let groups: Vec<usize> = (0..students).filter(|&g| sets[g] == set).collect();
-            let block = Array2::from_shape_fn((groups.len(), groups.len()), |(i, j)| {
-                let [same, other] = a[[groups[i], groups[j]]];
-                same - other
-            });
-            let sector = Sector::Standard(set);
+        for sector in sectors.filter(|sector| matches!(sector, Sector::Trivial | Sector::Standard(_))) {
+            let Some(block) = self.transverse_block(sector).filter(|block| !block.is_empty()) else { continue };
             let values = linalg::eigvalsh(block.view())?.to_vec();
-            if !values.is_empty() {
-                out.push(SectorValues { sector, multiplicity: sector.multiplicity(&self.partition), values });
-            }
+            out.push(SectorValues { sector, multiplicity: sector.multiplicity(&self.partition), values });
         }
         Ok(out)
     }
