@@ -389,11 +389,9 @@ pub struct Departure {
 /// [`Error::Spec`] for modes whose space is not block-symmetric (exterior sectors, modes across the span); those of the
 /// solver when no different branch is found.
 pub fn depart(shape: &Shape, event: &Crossing, first: f64, side: f64, options: &Options) -> Result<Departure> {
-    let at = shape.at(event.p);
-    let coarse = at.state(&at.entries(&event.x)?)?;
     let parts = match event.mode.sector {
         _ if event.mode.across => Vec::new(),
-        Sector::Trivial => return depart_within(&at, event, side, options),
+        Sector::Trivial => return depart_within(shape, event, side, options),
         Sector::Standard(t) => vec![(t, first)],
         Sector::Symmetric(t) => vec![(t, first.max(2.0))],
         Sector::Product(t, u) => vec![(t, first), (u, first)],
@@ -403,15 +401,25 @@ pub fn depart(shape: &Shape, event: &Crossing, first: f64, side: f64, options: &
         let problem = format!("the branches that leave in the sector {} are not block-symmetric", event.mode.name());
         return Err(Error::Spec { action: ACTION, problem });
     }
-    let (fine, carried) = refined(&at, &coarse, &parts)?;
-    let x = fine.unknowns(&carried.entries())?;
+    // The old branch in the larger space: the event, and its tangent by differences.
+    let carried = |h: f64| -> Result<(Shape, Vec<f64>)> {
+        let moved: Vec<f64> = event.x.iter().zip(&event.tangent).map(|(x, t)| x + h * t).collect();
+        let at = shape.at(event.p + h * event.tangent[event.x.len()]);
+        let (fine, state) = refined(&at, &at.state(&at.entries(&moved)?)?, &parts)?;
+        let mut z = fine.unknowns(&state.entries())?;
+        z.push(at.value());
+        Ok((fine, z))
+    };
+    let (fine, mut x) = carried(0.0)?;
+    x.pop();
+    let old: Vec<f64> = carried(1e-5)?.1.iter().zip(carried(-1e-5)?.1).map(|(above, below)| above - below).collect();
     let jacobian = fine.jacobian(&x, event.p);
     let (values, vectors) = linalg::eigh(jacobian.view())?;
     let smallest = (0..values.len()).min_by(|&i, &j| values[i].abs().total_cmp(&values[j].abs())).unwrap_or(0);
     let direction: Vec<f64> = vectors.column(smallest).to_vec();
     let mut problem = None;
     for amplitude in [0.05, 0.02, 0.1, 0.005, 0.2] {
-        let start = singular::switch(&fine, &x, event.p, &direction, side * amplitude, None, options);
+        let start = singular::switch(&fine, &x, event.p, &direction, side * amplitude, Some(&old), options);
         match start.and_then(|start| trace_from(&fine, &start, options)) {
             Ok(trace) => {
                 let distance = trace
@@ -436,13 +444,13 @@ pub fn depart(shape: &Shape, event: &Crossing, first: f64, side: f64, options: &
 }
 
 /// The other branch of the same symmetry through an event.
-fn depart_within(at: &Shape, event: &Crossing, side: f64, options: &Options) -> Result<Departure> {
-    let (values, vectors) = linalg::eigh(at.jacobian(&event.x, event.p).view())?;
+fn depart_within(shape: &Shape, event: &Crossing, side: f64, options: &Options) -> Result<Departure> {
+    let (values, vectors) = linalg::eigh(shape.jacobian(&event.x, event.p).view())?;
     let smallest = (0..values.len()).min_by(|&i, &j| values[i].abs().total_cmp(&values[j].abs())).unwrap_or(0);
     let direction: Vec<f64> = vectors.column(smallest).to_vec();
     let old = Some(event.tangent.as_slice());
-    let start = singular::switch(at, &event.x, event.p, &direction, side * 0.05, old, options)?;
-    let trace = trace_from(at, &start, options)?;
+    let start = singular::switch(shape, &event.x, event.p, &direction, side * 0.05, old, options)?;
+    let trace = trace_from(shape, &start, options)?;
     Ok(Departure { parts: Vec::new(), trace, distance: 0.0 })
 }
 

@@ -259,7 +259,7 @@ pub fn hopf(jacobian: ArrayView2<f64>) -> Result<Hopf> {
 ///
 /// # Errors
 /// [`Error::NotConverged`], [`Error::NonFinite`]; [`Error::Real`] when the solution found is not away from the old branch: its
-/// displacement makes an angle with `old` whose cosine exceeds 0.9, or, without `old`, less than half of it is along
+/// displacement makes an angle with `old` whose cosine exceeds 0.99, or, without `old`, less than half of it is along
 /// `direction`.
 pub fn switch(
     system: &dyn System,
@@ -296,8 +296,8 @@ pub fn switch(
         return Err(Error::NonFinite { action: follow::FOLLOW, quantity: "the new branch's direction" });
     };
     match tangent.map(|old| old.dot(&displacement).abs()) {
-        Some(cosine) if !(cosine <= 0.9) => {
-            return Err(real("cosine between the displacement and the old branch", cosine, "at most 0.9"));
+        Some(cosine) if !(cosine <= 0.99) => {
+            return Err(real("cosine between the displacement and the old branch", cosine, "at most 0.99"));
         }
         None if !(along.dot(&displacement).abs() >= 0.5) => {
             let cosine = along.dot(&displacement).abs();
