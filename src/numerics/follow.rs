@@ -258,6 +258,9 @@ pub fn follow_from(
     }
     let mut first = first.clone();
     first.tests = tests(&first.x, first.p)?;
+    if first.tests.iter().any(|value| !value.is_finite()) {
+        return Err(Error::NonFinite { action: FOLLOW, quantity: "a test function at the start" });
+    }
     let mut branch =
         Branch { points: vec![first.clone()], events: Vec::new(), end: End::Stopped { p: first.p }, begin: None };
     let mut step = options.step;
@@ -321,6 +324,8 @@ struct Step {
     ends: Option<End>,
 }
 
+type Attempt<T> = std::result::Result<T, Failure>;
+
 pub(super) struct Path<'a> {
     pub(super) equations: Bordered<'a>,
     options: &'a Options,
@@ -364,13 +369,7 @@ impl<'a> Path<'a> {
     }
 
     /// One step from `last`. The outer error is that of the test functions.
-    fn step(
-        &self,
-        first: &Point,
-        last: &Point,
-        step: f64,
-        tests: &Tests,
-    ) -> Result<std::result::Result<Step, Failure>> {
+    fn step(&self, first: &Point, last: &Point, step: f64, tests: &Tests) -> Result<Attempt<Step>> {
         let (corrected, ends) = match self.advance(first, last, step) {
             Ok(advanced) => advanced,
             Err(failure) => return Ok(Err(failure)),
@@ -408,12 +407,7 @@ impl<'a> Path<'a> {
     }
 
     /// Predictor and corrector, and the end of the branch when the point lies on a bound or closes the loop.
-    fn advance(
-        &self,
-        first: &Point,
-        last: &Point,
-        step: f64,
-    ) -> std::result::Result<(Corrected, Option<End>), Failure> {
+    fn advance(&self, first: &Point, last: &Point, step: f64) -> Attempt<(Corrected, Option<End>)> {
         let (low, high) = self.options.range;
         let (z, tangent, n) = (last.z(), Array1::from(last.tangent.clone()), self.n);
         let near = |guess: Array1<f64>, border: &Array1<f64>, target: f64| {
@@ -637,6 +631,9 @@ mod tests {
         assert!(matches!(found, Err(Error::NotConverged { .. } | Error::NonFinite { .. })));
         assert!(follow(&log, &[0.0, 1.0], 0.0, 1.0, &options, &no_tests).is_err());
         assert!(follow(&log, &[0.0], 0.0, 0.0, &options, &no_tests).is_err());
+        assert!(follow(&log, &[0.0], 0.0, 1.0, &options, &|_, _| Ok(vec![f64::NAN])).is_err());
+        let refused = Options { smallest: 0.1, ..options };
+        assert!(matches!(follow(&log, &[0.0], 0.0, 1.0, &refused, &no_tests), Err(Error::Real { .. })));
     }
 
     /// Twelve pitchforks y_i (p - c_i - y_i^2) = 0, mixed by a rotation Q: x = sin(p) (1, ..., 1) + Q y.
