@@ -64,7 +64,8 @@ impl Default for Options {
 pub struct Point {
     pub x: Vec<f64>,
     pub p: f64,
-    /// Unit tangent (dx/ds, dp/ds), n + 1 values, in the direction of travel.
+    /// Unit tangent (dx/ds, dp/ds), n + 1 values, in the direction of travel. At a branch point found as an event it is
+    /// interpolated between the neighbours.
     pub tangent: Vec<f64>,
     /// Largest |F_i|, recomputed at (x, p).
     pub residual: f64,
@@ -119,7 +120,7 @@ pub enum End {
     Step { step: f64, p: f64, residual: f64, problem: &'static str },
     /// The monitor said stop.
     Stopped { p: f64 },
-    /// Residual, Jacobian or test functions are not finite at any allowed step from p.
+    /// Residual, Newton step (singular equations) or test functions are not finite at any allowed step from p.
     NonFinite { step: f64, p: f64 },
     /// The branch came back to its first point, which is repeated as the last.
     Closed { points: usize, p: f64 },
@@ -199,13 +200,12 @@ pub fn follow_both_from(system: &dyn System, first: &Point, options: &Options, t
         after: last - event.before,
         ..event
     });
-    let mut events: Vec<Located> = mirrored.collect();
     let shifted = forward.events.into_iter().map(|event| Located {
         before: event.before + last,
         after: event.after + last,
         ..event
     });
-    events.extend(shifted);
+    let events = mirrored.chain(shifted).collect();
     Ok(Branch { points, events, end: forward.end, begin: Some(backward.end) })
 }
 
@@ -221,8 +221,7 @@ pub fn start(system: &dyn System, x0: &[f64], p0: f64, direction: f64, options: 
         return Err(real("the direction", direction, "a sign"));
     }
     let guess: Array1<f64> = x0.iter().copied().chain([p0]).collect();
-    let mut fixed = Array1::zeros(path.n + 1);
-    fixed[path.n] = 1.0;
+    let fixed = path.equations.along_p();
     let corrected =
         path.equations.correct(guess, &fixed, p0, false).map_err(Failure::error(FOLLOW, options.tolerance))?;
     let wide = path.equations.wide(&corrected.z);
@@ -259,6 +258,9 @@ pub fn follow_from(
     }
     let mut first = first.clone();
     first.tests = tests(&first.x, first.p)?;
+    if first.tests.iter().any(|value| !value.is_finite()) {
+        return Err(Error::NonFinite { action: FOLLOW, quantity: "a test function at the start" });
+    }
     let mut branch =
         Branch { points: vec![first.clone()], events: Vec::new(), end: End::Stopped { p: first.p }, begin: None };
     let mut step = options.step;
@@ -322,6 +324,8 @@ struct Step {
     ends: Option<End>,
 }
 
+type Attempt<T> = std::result::Result<T, Failure>;
+
 pub(super) struct Path<'a> {
     pub(super) equations: Bordered<'a>,
     options: &'a Options,
@@ -352,11 +356,9 @@ impl<'a> Path<'a> {
         Err(Error::Count { action: FOLLOW, quantity, value, needs: needs.to_string() })
     }
 
-    /// The unit vector along p.
-    fn along_p(&self) -> Array1<f64> {
-        let mut border = Array1::zeros(self.n + 1);
-        border[self.n] = 1.0;
-        border
+    /// Largest distance of successive unit tangents.
+    fn turn(&self) -> f64 {
+        (2.0 - 2.0 * self.options.cosine).max(0.0).sqrt()
     }
 
     pub(super) fn point(&self, corrected: &Corrected, tangent: &Array1<f64>, tests: Vec<f64>) -> Point {
@@ -367,13 +369,7 @@ impl<'a> Path<'a> {
     }
 
     /// One step from `last`. The outer error is that of the test functions.
-    fn step(
-        &self,
-        first: &Point,
-        last: &Point,
-        step: f64,
-        tests: &Tests,
-    ) -> Result<std::result::Result<Step, Failure>> {
+    fn step(&self, first: &Point, last: &Point, step: f64, tests: &Tests) -> Result<Attempt<Step>> {
         let (corrected, ends) = match self.advance(first, last, step) {
             Ok(advanced) => advanced,
             Err(failure) => return Ok(Err(failure)),
@@ -385,7 +381,7 @@ impl<'a> Path<'a> {
         let chord = if is_long { unit(way) } else { None }.unwrap_or_else(|| old.clone());
         let tangent = self.equations.tangent(&corrected.z, &old).unwrap_or_else(|| chord.clone());
         let size = |v: Array1<f64>| v.dot(&v).sqrt();
-        let (turned, limit) = (size(&tangent - &old), (2.0 - 2.0 * self.options.cosine).max(0.0).sqrt());
+        let (turned, limit) = (size(&tangent - &old), self.turn());
         let Corrected { residual, iterations, .. } = corrected;
         let fault = |problem| Ok(Err(Failure::Fault { residual, problem, iterations }));
         if !(turned <= limit) {
@@ -411,12 +407,7 @@ impl<'a> Path<'a> {
     }
 
     /// Predictor and corrector, and the end of the branch when the point lies on a bound or closes the loop.
-    fn advance(
-        &self,
-        first: &Point,
-        last: &Point,
-        step: f64,
-    ) -> std::result::Result<(Corrected, Option<End>), Failure> {
+    fn advance(&self, first: &Point, last: &Point, step: f64) -> Attempt<(Corrected, Option<End>)> {
         let (low, high) = self.options.range;
         let (z, tangent, n) = (last.z(), Array1::from(last.tangent.clone()), self.n);
         let near = |guess: Array1<f64>, border: &Array1<f64>, target: f64| {
@@ -436,7 +427,7 @@ impl<'a> Path<'a> {
             let bound = to[n].clamp(low, high);
             let mut guess = &z + &((to - &z) * ((bound - z[n]) / (to[n] - z[n])));
             guess[n] = bound;
-            near(guess, &self.along_p(), bound).map(|corrected| (corrected, Some(End::Range { p: bound })))
+            near(guess, &self.equations.along_p(), bound).map(|corrected| (corrected, Some(End::Range { p: bound })))
         };
         let inside = |z: &Array1<f64>| z[n] >= low && z[n] <= high;
         let guess = &z + &(&tangent * step);
@@ -486,8 +477,13 @@ impl<'a> Path<'a> {
             }
         }
         found.sort_by(|x, y| x.1.0.at.total_cmp(&y.1.0.at));
+        let (new, length) = (Array1::from(next.tangent.clone()), tangent.dot(&(next.z() - last.z())));
         let located = found.into_iter().map(|(kind, (side, width))| {
-            let along = self.equations.tangent(&side.corrected.z, &tangent).unwrap_or_else(|| tangent.clone());
+            // At a branch point the bordered equations are singular and their tangent is rounding.
+            let between = &tangent + &((&new - &tangent) * (side.at / length));
+            let solved = self.equations.tangent(&side.corrected.z, &between);
+            let is_near = |t: &Array1<f64>| linalg::max_abs(&(t - &between)) <= 0.1 * self.turn();
+            let along = solved.filter(is_near).or_else(|| unit(between.clone())).unwrap_or_else(|| tangent.clone());
             let mut point = self.point(&side.corrected, &along, Vec::new());
             point.tests = tests(&point.x, point.p)?;
             Ok(Located { kind, point, width, before, after: before + 1 })
@@ -635,6 +631,71 @@ mod tests {
         assert!(matches!(found, Err(Error::NotConverged { .. } | Error::NonFinite { .. })));
         assert!(follow(&log, &[0.0, 1.0], 0.0, 1.0, &options, &no_tests).is_err());
         assert!(follow(&log, &[0.0], 0.0, 0.0, &options, &no_tests).is_err());
+        assert!(follow(&log, &[0.0], 0.0, 1.0, &options, &|_, _| Ok(vec![f64::NAN])).is_err());
+        let refused = Options { smallest: 0.1, ..options };
+        assert!(matches!(follow(&log, &[0.0], 0.0, 1.0, &refused, &no_tests), Err(Error::Real { .. })));
+    }
+
+    /// Twelve pitchforks y_i (p - c_i - y_i^2) = 0, mixed by a rotation Q: x = sin(p) (1, ..., 1) + Q y.
+    struct Mixed {
+        rotation: Array2<f64>,
+        onsets: Vec<f64>,
+    }
+
+    impl Mixed {
+        fn new() -> Mixed {
+            let symmetric = Array2::from_shape_fn((12, 12), |(i, j)| ((i * j + i + j) as f64).sin());
+            let (_, rotation) = linalg::eigh(symmetric.view()).unwrap();
+            let onsets = [0.1, 0.25, 0.25, 0.7].into_iter().chain((0..8).map(|i| 2.0 + i as f64)).collect();
+            Mixed { rotation, onsets }
+        }
+
+        fn y(&self, x: &[f64], p: f64) -> Array1<f64> {
+            self.rotation.t().dot(&(Array1::from(x.to_vec()) - p.sin()))
+        }
+    }
+
+    impl System for Mixed {
+        fn dim(&self) -> usize {
+            12
+        }
+        fn residual(&self, x: &[f64], p: f64) -> Array1<f64> {
+            let f: Array1<f64> = self.y(x, p).iter().zip(&self.onsets).map(|(y, c)| y * (p - c - y * y)).collect();
+            self.rotation.dot(&f)
+        }
+        fn jacobian(&self, x: &[f64], p: f64) -> Array2<f64> {
+            let slopes: Array1<f64> = self.y(x, p).iter().zip(&self.onsets).map(|(y, c)| p - c - 3.0 * y * y).collect();
+            self.rotation.dot(&Array2::from_diag(&slopes)).dot(&self.rotation.t())
+        }
+    }
+
+    /// The branch goes straight through a simple and a double branch point; each onset is an event; two kernel vectors of the
+    /// double point and the sum of both lead to three different branches.
+    #[test]
+    fn branch_points_of_a_mixed_system() {
+        let mixed = Mixed::new();
+        let options = Options { range: (-0.2, 1.0), ..Options::default() };
+        let tests = |x: &[f64], p: f64| Ok(linalg::eigvalsh(mixed.jacobian(x, p).view())?.to_vec());
+        let branch = follow(&mixed, &[-0.2f64.sin(); 12], -0.2, 1.0, &options, &tests).unwrap();
+        assert_eq!(branch.end, End::Range { p: 1.0 });
+        assert!(branch.points.iter().all(|z| z.x.iter().all(|x| (x - z.p.sin()).abs() < 1e-9)));
+        let found: Vec<f64> = branch.events.iter().map(|event| event.point.p).collect();
+        assert_eq!(found.len(), 4, "{found:?}");
+        assert!(found.iter().zip(&mixed.onsets).all(|(p, c)| (p - c).abs() < 1e-13), "{found:?}");
+        let at = &branch.events[1].point;
+        let slope = at.p.cos() / (1.0 + 12.0 * at.p.cos().powi(2)).sqrt();
+        assert!(at.tangent[..12].iter().all(|t| (t - slope).abs() < 1e-3), "{:?}", at.tangent);
+        for weights in [[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]] {
+            let kernel = &mixed.rotation.column(1) * weights[0] + &mixed.rotation.column(2) * weights[1];
+            let first = switch(&mixed, &at.x, at.p, &kernel.to_vec(), 0.05, Some(&at.tangent), &options).unwrap();
+            let side = follow_from(&mixed, &first, &options, &tests, &mut |_| true).unwrap();
+            assert_eq!(side.end, End::Range { p: 1.0 });
+            for point in &side.points {
+                let y = mixed.y(&point.x, point.p);
+                let expected = [0.0, weights[0], weights[1], 0.0].map(|w| w * (point.p - 0.25).sqrt());
+                assert!(y.iter().zip(expected).all(|(y, e)| (y - e).abs() < 1e-9), "{weights:?} {y}");
+            }
+        }
     }
 
     /// Two curves 0.02 apart: large steps must not change from one to the other.

@@ -150,9 +150,16 @@ pub(super) struct Bordered<'a> {
 }
 
 impl Bordered<'_> {
-    fn residual(&self, z: &Array1<f64>) -> Array1<f64> {
+    pub fn residual(&self, z: &Array1<f64>) -> Array1<f64> {
         let (n, z) = (self.system.dim(), z.to_vec());
         self.system.residual(&z[..n], z[n])
+    }
+
+    /// The unit vector along p.
+    pub fn along_p(&self) -> Array1<f64> {
+        let mut border = Array1::zeros(self.system.dim() + 1);
+        border[self.system.dim()] = 1.0;
+        border
     }
 
     /// Derivatives by x and p, n x (n + 1).
@@ -201,7 +208,8 @@ impl Bordered<'_> {
             if !residual.is_finite() {
                 return Err(Failure::NonFinite);
             }
-            if residual <= self.tolerance {
+            let is_on_plane = (border.dot(&z) - target).abs() <= self.tolerance + 1e-14 * z.dot(&z).sqrt();
+            if residual <= self.tolerance && is_on_plane {
                 let last = if careful { None } else { newton(&z, values) };
                 if let Some(step) = last.filter(|step| linalg::max_abs(step) < 1e-6 * (1.0 + linalg::max_abs(&z))) {
                     let better = &z - &step;

@@ -48,19 +48,19 @@ pub struct Singular {
     pub phi: Vec<f64>,
     /// Largest residual of the n + m + 1 equations, recomputed.
     pub residual: f64,
-    /// Error of p\[0\] to first order: the residual, or machine epsilon when that is larger, times the 1-norm of the row of the
-    /// inverse Jacobian that belongs to p\[0\]. Infinite where the boundary turns back in p\[1\].
+    /// Error of `p[0]` to first order: the residual, or machine epsilon when that is larger, times the 1-norm of the row of the
+    /// inverse Jacobian that belongs to `p[0]`. Infinite where the boundary turns back in `p[1]`.
     pub error: f64,
 }
 
 /// A curve of singular points.
 #[derive(Clone, Debug)]
 pub struct Boundary {
-    /// In the order of the curve, which may turn back in p\[1\].
+    /// In the order of the curve, which may turn back in `p[1]`.
     pub points: Vec<Singular>,
-    /// Where p\[1\] turns back: cusps and extrema.
+    /// Where `p[1]` turns back: cusps and extrema.
     pub folds: Vec<Singular>,
-    /// Where and why the curve ends, in the direction that begins toward larger p\[1\].
+    /// Where and why the curve ends, in the direction that begins toward larger `p[1]`.
     pub end: End,
     /// The same for the other direction; `None` for a closed curve.
     pub begin: Option<End>,
@@ -71,7 +71,7 @@ const LOCATE: &str = "locate a singular point";
 const TOLERANCE: f64 = 1e-12;
 const ITERATIONS: usize = 40;
 
-/// The equations of a singular point in z = (x, phi, p\[0\]) with the parameter p\[1\].
+/// The equations of a singular point in z = (x, phi, `p[0]`) with the parameter `p[1]`.
 struct Curve<'a>(&'a dyn Critical);
 
 impl Curve<'_> {
@@ -122,7 +122,7 @@ impl System for Curve<'_> {
     }
 }
 
-/// The singular point near (x, p) with p\[1\] fixed, by Newton's method on (x, phi, p\[0\]) with steps halved until the
+/// The singular point near (x, p) with `p[1]` fixed, by Newton's method on (x, phi, `p[0]`) with steps halved until the
 /// residual falls. Without `phi` (m values) it starts from the operator's eigenvector whose eigenvalue (singular value, when
 /// the operator is not symmetric) is nearest 0.
 ///
@@ -177,8 +177,8 @@ pub fn locate(critical: &dyn Critical, x: &[f64], p: [f64; 2], phi: Option<&[f64
     Err(Error::NotConverged { action: LOCATE, residual, iterations: ITERATIONS, needs: TOLERANCE })
 }
 
-/// The curve of singular points through `start`, p\[1\] in `range` (which replaces that of the options), both ways. Arclength
-/// is measured in (x, phi, p\[0\], p\[1\]).
+/// The curve of singular points through `start`, `p[1]` in `range` (which replaces that of the options), both ways. Arclength
+/// is measured in (x, phi, `p[0]`, `p[1]`).
 ///
 /// # Errors
 /// Those of [`follow::follow_both`]. A curve that cannot be continued is no error: see [`End`].
@@ -258,9 +258,9 @@ pub fn hopf(jacobian: ArrayView2<f64>) -> Result<Hopf> {
 /// empty. A smaller amplitude helps when it fails.
 ///
 /// # Errors
-/// [`Error::NotConverged`], [`Error::NonFinite`]; [`Error::Real`] when the solution found is not away from the old branch: its
-/// displacement makes an angle with `old` whose cosine exceeds 0.99, or, without `old`, less than half of it is along
-/// `direction`.
+/// [`Error::NotConverged`], [`Error::NonFinite`]; [`Error::Real`] when the solution found lies on another branch: with `old`,
+/// when its displacement is along `old` (cosine above 0.99) or, less its part along `old`, not along `direction` (cosine
+/// below 0.9); without `old`, when the cosine between displacement and `direction` is below 0.5.
 pub fn switch(
     system: &dyn System,
     x0: &[f64],
@@ -272,38 +272,54 @@ pub fn switch(
 ) -> Result<Point> {
     let path = Path::new(system, options, x0.len())?;
     path.length("length of the direction", direction.len(), path.n)?;
-    let mut along: Array1<f64> = direction.iter().copied().chain([0.0]).collect();
-    let mut tangent = None;
-    if let Some(old) = old {
-        path.length("length of the old tangent", old.len(), path.n + 1)?;
-        let unit =
-            unit(Array1::from(old.to_vec())).ok_or_else(|| real("length of the old tangent", 0.0, "positive"))?;
-        along = &along - &unit * along.dot(&unit);
-        tangent = Some(unit);
-    }
-    let along = unit(along).ok_or_else(|| real("length of the direction", 0.0, "positive and finite"))?;
     if amplitude == 0.0 || !amplitude.is_finite() {
         return Err(real("the amplitude", amplitude, "finite and not 0"));
     }
+    let zero = |quantity| move || real(quantity, 0.0, "positive and finite");
+    let kernel: Array1<f64> = direction.iter().copied().chain([0.0]).collect();
+    let kernel = unit(kernel).ok_or_else(zero("length of the direction"))?;
+    let old = match old {
+        Some(old) => {
+            path.length("length of the old tangent", old.len(), path.n + 1)?;
+            Some(unit(Array1::from(old.to_vec())).ok_or_else(zero("length of the old tangent"))?)
+        }
+        None => None,
+    };
+    let aside = |v: Array1<f64>| match &old {
+        Some(old) => &v - &(old * old.dot(&v)),
+        None => v,
+    };
+    let along = unit(aside(kernel.clone())).ok_or_else(zero("length of the direction beside the old tangent"))?;
     let origin: Array1<f64> = x0.iter().copied().chain([p0]).collect();
-    let guess = &origin + &along * amplitude;
+    // The start lies in the plane of the kernel vector and the old tangent (or p), moved along the latter until the residual
+    // is least: at a multiple branch point Newton's method from (x0 + amplitude direction, p0) has a singular matrix.
+    let mut guess = &origin + &(&kernel * (amplitude / along.dot(&kernel)));
+    let shift = old.clone().unwrap_or_else(|| path.equations.along_p());
+    for _ in 0..3 {
+        let slope = path.equations.wide(&guess).dot(&shift);
+        let by = slope.dot(&path.equations.residual(&guess)) / slope.dot(&slope);
+        if by.abs() <= amplitude.abs() {
+            guess = &guess - &(&shift * by);
+        }
+    }
     let target = along.dot(&origin) + amplitude;
-    let corrected = path
-        .equations
-        .correct(guess, &along, target, false)
-        .map_err(Failure::error(follow::FOLLOW, options.tolerance))?;
+    let corrected = path.equations.correct(guess, &along, target, false);
+    let corrected = corrected.map_err(Failure::error(follow::FOLLOW, options.tolerance))?;
     let Some(displacement) = unit(&corrected.z - &origin) else {
         return Err(Error::NonFinite { action: follow::FOLLOW, quantity: "the new branch's direction" });
     };
-    match tangent.map(|old| old.dot(&displacement).abs()) {
-        Some(cosine) if !(cosine <= 0.99) => {
-            return Err(real("cosine between the displacement and the old branch", cosine, "at most 0.99"));
-        }
-        None if !(along.dot(&displacement).abs() >= 0.5) => {
-            let cosine = along.dot(&displacement).abs();
-            return Err(real("cosine between the displacement and the direction", cosine, "at least 0.5"));
-        }
-        _ => {}
+    let back = old.as_ref().map_or(0.0, |old| old.dot(&displacement).abs());
+    if !(back <= 0.99) {
+        return Err(real("cosine between the displacement and the old branch", back, "at most 0.99"));
+    }
+    let least = if old.is_some() { 0.9 } else { 0.5 };
+    let cosine = unit(aside(displacement.clone())).map_or(0.0, |aside| along.dot(&aside).abs());
+    if !(cosine >= least) {
+        return Err(real(
+            "cosine between the displacement and the direction",
+            cosine,
+            "at least 0.9 (0.5 without tangent)",
+        ));
     }
     let tangent = path.equations.tangent(&corrected.z, &displacement).unwrap_or(displacement);
     Ok(path.point(&corrected, &tangent, Vec::new()))
