@@ -4,6 +4,7 @@ mod completions;
 mod export;
 mod figure;
 mod flow;
+mod follow;
 mod interrupt;
 mod landscape;
 mod output;
@@ -70,6 +71,8 @@ enum Verb {
     Landscape(landscape::Arguments),
     /// Follow one trajectory of gradient flow, or of SGD at a learning rate
     Flow(flow::Arguments),
+    /// Follow a family in real M, k1, correlation or norm: where it is born, loses stability and ends
+    Follow(follow::Arguments),
     /// One-pass SGD at a finite learning rate: equations, and simulated runs
     Sgd(sgd::Arguments),
     /// Compare the equations of SGD with simulations at several d, with a verdict
@@ -117,6 +120,7 @@ fn run(cli: Cli) -> Result<()> {
     match cli.verb {
         Verb::Landscape(arguments) => landscape::run(&arguments, &output),
         Verb::Flow(arguments) => flow::run(&arguments, &output),
+        Verb::Follow(arguments) => follow::run(&arguments, &output),
         Verb::Sgd(arguments) => sgd::run(&arguments, &output),
         Verb::Validate(arguments) => validate::run(&arguments, &output),
         Verb::Stability(arguments) => stability::run(&arguments, &output),

@@ -175,6 +175,15 @@ pub fn trace(shape: &Shape, state: &Blocks, direction: f64, options: &Options) -
     trace_from(shape, &first, options)
 }
 
+/// Follows a family without looking for events.
+///
+/// # Errors
+/// Those of the solver at the start.
+pub fn walk(shape: &Shape, state: &Blocks, direction: f64, options: &Options) -> Result<Branch> {
+    let x = shape.unknowns(&state.entries())?;
+    follow::follow(shape, &x, shape.value(), direction, options, &|_, _| Ok(Vec::new()))
+}
+
 /// As [`trace`], from a point with its tangent.
 ///
 /// # Errors

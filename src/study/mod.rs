@@ -3,6 +3,7 @@
 #[cfg(feature = "cli")]
 mod export;
 mod flow;
+mod follow;
 #[cfg(feature = "cli")]
 mod landscape;
 mod plateau;
@@ -17,6 +18,7 @@ mod validate;
 #[cfg(feature = "cli")]
 pub use export::{ExportSpec, export};
 pub use flow::{FlowSpec, flow};
+pub use follow::{Along, FollowSpec, Start, follow, started};
 #[cfg(feature = "cli")]
 pub use landscape::{LandscapeSpec, OverlapMatrices, landscape, overlap_matrices};
 pub use plateau::{PlateauSpec, plateau};
