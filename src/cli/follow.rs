@@ -98,7 +98,12 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<()> {
     let name = format!("follow-{}-m{}-k{}", word(&spec.start)?, spec.teachers, spec.flipped);
     let directory = output.directory(&name, &spec)?;
     report.write(&directory)?;
-    let subtitle = format!("start: {} of {} units, M = {}", word(&spec.start)?, spec.flipped, spec.teachers);
+    let family = match spec.start {
+        Start::Flipped => "flipped units",
+        Start::Block | Start::BlockGrows => "units in a block of type A",
+        Start::Extra => "anti-aligned units and an extra one",
+    };
+    let subtitle = format!("{} {family}; M = {}, ρ = {} at the start", spec.flipped, spec.teachers, spec.rho);
     let about = caption("A family followed", &subtitle, &report);
     figure::curves(&directory, "follow", &panels(&spec, &report)?, &about)?;
     output.note(&format!("Files and figure: {}", directory.display()));

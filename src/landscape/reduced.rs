@@ -117,17 +117,26 @@ impl Shape {
     /// Unknowns of the equations from entries.
     ///
     /// # Errors
-    /// Those of [`Partition::new`].
+    /// Those of [`Partition::new`]; [`Error::Shape`] when the number of entries is another one, as it is at a size of 1.
     pub fn unknowns(&self, entries: &[f64]) -> Result<Vec<f64>> {
-        Ok(entries.iter().zip(self.scales()?).map(|(x, scale)| x * scale).collect())
+        Ok(entries.iter().zip(self.matching_scales(entries.len())?).map(|(x, scale)| x * scale).collect())
     }
 
     /// Entries from the unknowns of the equations.
     ///
     /// # Errors
-    /// Those of [`Partition::new`].
+    /// As [`Shape::unknowns`].
     pub fn entries(&self, unknowns: &[f64]) -> Result<Vec<f64>> {
-        Ok(unknowns.iter().zip(self.scales()?).map(|(x, scale)| x / scale).collect())
+        Ok(unknowns.iter().zip(self.matching_scales(unknowns.len())?).map(|(x, scale)| x / scale).collect())
+    }
+
+    fn matching_scales(&self, number: usize) -> Result<Vec<f64>> {
+        let scales = self.scales()?;
+        if scales.len() == number {
+            return Ok(scales);
+        }
+        let needs = format!("{} numbers", scales.len());
+        Err(Error::Shape { action: "use a family", what: "the list of entries", rows: number, columns: 1, needs })
     }
 
     fn state_at(&self, unknowns: &[f64], value: f64) -> Result<Blocks> {

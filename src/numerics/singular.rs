@@ -259,7 +259,7 @@ pub fn hopf(jacobian: ArrayView2<f64>) -> Result<Hopf> {
 ///
 /// # Errors
 /// [`Error::NotConverged`], [`Error::NonFinite`]; [`Error::Real`] when the solution found lies on another branch: with `old`,
-/// when its displacement is along `old` (cosine above 0.99) or, less its part along `old`, not along `direction` (cosine
+/// when its displacement is along `old` (cosine above 0.9999) or, less its part along `old`, not along `direction` (cosine
 /// below 0.9); without `old`, when the cosine between displacement and `direction` is below 0.5.
 pub fn switch(
     system: &dyn System,
@@ -309,8 +309,8 @@ pub fn switch(
         return Err(Error::NonFinite { action: follow::FOLLOW, quantity: "the new branch's direction" });
     };
     let back = old.as_ref().map_or(0.0, |old| old.dot(&displacement).abs());
-    if !(back <= 0.99) {
-        return Err(real("cosine between the displacement and the old branch", back, "at most 0.99"));
+    if !(back <= 0.9999) {
+        return Err(real("cosine between the displacement and the old branch", back, "at most 0.9999"));
     }
     let least = if old.is_some() { 0.9 } else { 0.5 };
     let cosine = unit(aside(displacement.clone())).map_or(0.0, |aside| along.dot(&aside).abs());

@@ -181,7 +181,7 @@ fn whole_range(shape: &Shape, along: Along) -> (f64, f64) {
     match along {
         Along::Teachers => (m - last + 2.5f64.min(last), m + 10.0),
         Along::Flipped => (1.05f64.min(shape.teachers[0]), (m - 2.0).max(shape.teachers[0])),
-        Along::Rho => (-1.0 / (m - 1.0) + 1e-6, 0.999),
+        Along::Rho => (-1.0 / (m - 1.0) + 1e-4, 0.999),
         Along::Norm => (0.02, 10.0),
     }
 }
