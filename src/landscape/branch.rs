@@ -237,7 +237,9 @@ pub fn trace_from(shape: &Shape, first: &follow::Point, options: &Options) -> Re
             continue;
         }
         let edge = Edge { shape: shape.clone(), second: None, mode };
-        let direct = match singular::locate(&edge, &event.point.x, [p, 0.0], None) {
+        // From the point of the branch before it, so that the two routes share no digit.
+        let near = &branch.points[event.before];
+        let direct = match singular::locate(&edge, &near.x, [near.p, 0.0], None) {
             Ok(found) if (found.p[0] - p).abs() < 1e-3 * p.abs().max(1.0) => Some((found.p[0], found.error)),
             _ => None,
         };

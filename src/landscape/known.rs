@@ -37,12 +37,12 @@ pub fn block(size: f64, teachers: f64, last: bool) -> Result<(Shape, Blocks)> {
     let flipped = usize::from(last && rest > 0.0);
     let shape = Shape { matched: (0..sizes.len()).collect(), teachers: sizes, ..Shape::flipped(0.0, teachers, 0) };
     let guess = |entry: &Entry| match (entry.place, entry.set == flipped && entry.group == flipped) {
-        (Place::Own, true) => -1.0 + 2.0 / size + 0.02,
-        (Place::Inside, true) => 2.0 / size - 0.02,
+        (Place::Own, true) => -1.0 + 2.0 / size,
+        (Place::Inside, true) => 1.8 / size,
         (Place::Own, false) => 1.03,
         (Place::Inside, false) => 0.0,
-        (Place::Outside, _) if entry.group == flipped => -0.006,
-        (Place::Outside, _) => 0.01,
+        (Place::Outside, _) if entry.group == flipped => -0.1 / teachers,
+        (Place::Outside, _) => 0.2 / teachers,
     };
     let entries: Vec<f64> = shape.partition()?.entries().iter().map(guess).collect();
     let state = solve(&shape, &entries)?;

@@ -4,6 +4,7 @@ pub mod ansatz;
 pub mod branch;
 #[cfg(feature = "cli")]
 pub mod catalogue;
+pub mod expansion;
 pub mod family;
 pub mod fixed_point;
 pub mod known;
