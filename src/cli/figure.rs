@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::gallery::{self, Member, Size};
 use super::output::{Output, caption, read_spec};
 use super::{interrupt, landscape, plateau, steady, validate};
 use crate::error::{Error, Result};
-use crate::figure::{self, OverlapPanel};
+use crate::figure::{self, Caption, CurvePanel, OverlapPanel};
 use crate::model::Teacher;
 use crate::report::{self, Report, Table, Value};
 use crate::study::{self, LandscapeSpec, PlateauSpec, SteadySpec, TemplatesSpec, ValidateSpec};
@@ -54,6 +55,10 @@ enum FigureSpec {
     Steady { title: String, quick_series: usize, series: Vec<SteadySpec> },
     /// Rates of escape and lengths of plateaus; --quick checks the rates of the first K.
     Plateau { title: String, plateau: PlateauSpec },
+    /// Smallest eigenvalues of families over a parameter.
+    Stability { title: String, subtitle: String, x_name: String, members: Vec<Member> },
+    /// Shares of runs beside published ones; --quick takes the first size.
+    Shares { title: String, subtitle: String, sizes: Vec<Size> },
 }
 
 pub fn run(arguments: &Arguments, output: &Output) -> Result<()> {
@@ -78,6 +83,16 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<()> {
                 steady_losses(&folder, &title, quick_series, &series, arguments)?;
             }
             FigureSpec::Plateau { title, plateau } => escapes(&folder, &title, plateau, arguments)?,
+            FigureSpec::Stability { title, subtitle, x_name, members } => {
+                let (panels, report) = gallery::stability(&members, &x_name)?;
+                curves(&folder, &panels, &caption(&title, &subtitle, &report), arguments)?;
+            }
+            FigureSpec::Shares { title, subtitle, sizes } => {
+                let (panels, report) = gallery::shares(&sizes, arguments.quick, output)?;
+                if let Some(report) = report {
+                    curves(&folder, &panels, &caption(&title, &subtitle, &report), arguments)?;
+                }
+            }
         }
         output.note(&format!("{} {}", folder.display(), if arguments.check { "confirmed" } else { "written" }));
     }
@@ -169,6 +184,17 @@ fn comparison(
     write_csv(&folder.join("data.csv"), &data)?;
     let caption = caption(title, &validate::subtitle(&spec), &report);
     figure::validation(folder, "figure", &data, validate::exponent(&report), &caption)?;
+    Ok(())
+}
+
+/// Panels of curves with their points as data.
+fn curves(folder: &Path, panels: &[CurvePanel], caption: &Caption, arguments: &Arguments) -> Result<()> {
+    let data = figure::curve_points(panels);
+    if arguments.check {
+        return figure::compare(&folder.join("data.csv"), &data, TOLERANCE, arguments.quick);
+    }
+    write_csv(&folder.join("data.csv"), &data)?;
+    figure::curves(folder, "figure", panels, caption)?;
     Ok(())
 }
 

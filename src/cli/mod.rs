@@ -5,6 +5,7 @@ mod export;
 mod figure;
 mod flow;
 mod follow;
+mod gallery;
 mod interrupt;
 mod landscape;
 mod output;

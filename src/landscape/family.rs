@@ -57,7 +57,8 @@ impl Family {
         }
         blocks.sort_by_key(|block| (!block.flipped, block.pairs.len(), block.pairs[0]));
         let matched: Vec<usize> = blocks.iter().flat_map(|block| block.pairs.iter().map(|pair| pair.0)).collect();
-        let anti_aligned = (0..k).filter(|&i| is_flipped(i)).count();
+        // At an exact zero a unit of norm near 0 has no direction to speak of.
+        let anti_aligned = if is_zero { 0 } else { (0..k).filter(|&i| is_flipped(i)).count() };
         let loose: Vec<usize> = (0..k).filter(|i| !matched.contains(i) && overlaps.q()[[*i, *i]] > 0.0).collect();
         let isotropy = if blocks.is_empty() {
             "trivial".to_string()
