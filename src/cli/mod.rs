@@ -2,6 +2,7 @@
 
 mod completions;
 mod export;
+mod families;
 mod figure;
 mod flow;
 mod interrupt;
@@ -68,6 +69,8 @@ struct Global {
 enum Verb {
     /// Find the local minima: search, verify, classify, count, draw
     Landscape(landscape::Arguments),
+    /// List the critical points with many equal units, at any M: loss, spectrum, verdict of each
+    Families(families::Arguments),
     /// Follow one trajectory of gradient flow, or of SGD at a learning rate
     Flow(flow::Arguments),
     /// One-pass SGD at a finite learning rate: equations, and simulated runs
@@ -116,6 +119,7 @@ fn run(cli: Cli) -> Result<()> {
     let output = Output::new(&cli.global);
     match cli.verb {
         Verb::Landscape(arguments) => landscape::run(&arguments, &output),
+        Verb::Families(arguments) => families::run(&arguments, &output),
         Verb::Flow(arguments) => flow::run(&arguments, &output),
         Verb::Sgd(arguments) => sgd::run(&arguments, &output),
         Verb::Validate(arguments) => validate::run(&arguments, &output),

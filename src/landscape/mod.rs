@@ -1,12 +1,14 @@
 //! Critical points of the population loss: search, polish, spectrum, verdict, family.
 
 pub mod ansatz;
+pub mod branches;
 #[cfg(feature = "cli")]
 pub mod catalogue;
 pub mod family;
 pub mod fixed_point;
 pub mod point;
 pub mod reduced;
+pub mod roots;
 pub mod search;
 pub mod stability;
 mod zero;

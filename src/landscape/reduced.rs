@@ -231,16 +231,23 @@ fn smallest(levels: &[SectorValues]) -> (f64, Sector) {
 /// # Errors
 /// [`Error::NotConverged`]; those of [`Blocks::new`].
 pub fn solve(shape: &Shape, guess: &[f64]) -> Result<Blocks> {
-    let p = shape.value();
+    polish(shape, &approach(shape, guess)?)
+}
+
+/// Largest residual that rounding of one sum over all units leaves in the scaled unknowns.
+pub(super) fn rounding(shape: &Shape) -> Result<f64> {
     let size = shape.scales()?.iter().fold(1.0f64, |m, &x| m.max(x));
-    // Rounding of one sum over M units, in the scaled unknowns.
-    let reach = tolerance::RESIDUAL.max(1e-15 * size * size);
-    let root = root::newton(shape, &shape.unknowns(guess)?, p, reach, 1e-14, 60)?;
-    polish(shape, &shape.entries(&root.x)?)
+    Ok(tolerance::RESIDUAL.max(1e-15 * size * size))
+}
+
+/// Entries by damped Newton steps from a guess, in plain doubles.
+pub(super) fn approach(shape: &Shape, guess: &[f64]) -> Result<Vec<f64>> {
+    let root = root::newton(shape, &shape.unknowns(guess)?, shape.value(), rounding(shape)?, 1e-14, 60)?;
+    shape.entries(&root.x)
 }
 
 /// Newton steps with the exact gradient until they no longer shrink.
-fn polish(shape: &Shape, entries: &[f64]) -> Result<Blocks> {
+pub(super) fn polish(shape: &Shape, entries: &[f64]) -> Result<Blocks> {
     let scales = shape.scales()?;
     let mut state = shape.state(entries)?;
     let mut last = f64::INFINITY;

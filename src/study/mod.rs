@@ -2,7 +2,9 @@
 
 #[cfg(feature = "cli")]
 mod export;
+mod families;
 mod flow;
+mod groups;
 #[cfg(feature = "cli")]
 mod landscape;
 mod plateau;
@@ -16,6 +18,7 @@ mod validate;
 
 #[cfg(feature = "cli")]
 pub use export::{ExportSpec, export};
+pub use families::{FamiliesSpec, families};
 pub use flow::{FlowSpec, flow};
 #[cfg(feature = "cli")]
 pub use landscape::{LandscapeSpec, OverlapMatrices, landscape, overlap_matrices};

@@ -1,0 +1,371 @@
+//! Critical points with many equal units, at any real M: loss, spectrum by symmetry, verdict.
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::groups::{self, Groups};
+use crate::error::{Error, Result};
+use crate::landscape::branches::{self, Named};
+use crate::landscape::reduced::{BlockPoint, Shape};
+use crate::landscape::roots::{self, Found, Search};
+use crate::landscape::stability::{analyse, reduce_to_span};
+use crate::landscape::{Verdict, fixed_point};
+use crate::model::{Blocks, Place};
+use crate::numerics::tolerance;
+use crate::population::{Sector, SectorValues, risk_exact};
+use crate::report::{Report, Table, Value};
+
+/// Which families.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FamiliesSpec {
+    /// M, real.
+    pub teachers: f64,
+    /// K; `None`: M. K - M extra units have groups of their own.
+    pub students: Option<f64>,
+    /// `all`, or numbers of flipped units separated by commas.
+    pub flipped: String,
+    /// Other groups instead: SIZES[:MATCHED][+FREE].
+    pub groups: Option<String>,
+    /// rho of T = (1 - rho) I + rho J.
+    pub correlation: f64,
+    /// Random starts for each family; 0: known branches only.
+    pub starts: u64,
+    pub seed: u64,
+}
+
+impl Default for FamiliesSpec {
+    fn default() -> Self {
+        FamiliesSpec {
+            teachers: 8.0,
+            students: None,
+            flipped: "all".into(),
+            groups: None,
+            correlation: 0.0,
+            starts: 0,
+            seed: 1,
+        }
+    }
+}
+
+impl FamiliesSpec {
+    /// The groups of each family, with uncorrelated teachers.
+    ///
+    /// # Errors
+    /// [`Error::Spec`], [`Error::Real`], [`Error::Count`] for numbers out of range and text that does not parse.
+    pub fn shapes(&self) -> Result<Vec<Shape>> {
+        let list = match groups::parse(self)? {
+            Groups::Given(shape) => vec![shape],
+            Groups::Flipped { list, teachers, extra } => {
+                list.iter().map(|&k1| Shape::flipped(k1, teachers, extra)).collect()
+            }
+        };
+        for shape in &list {
+            // Refuses sizes below 1 and correlations without a teacher.
+            let shape = Shape { correlation: self.correlation, ..shape.clone() };
+            let entries = shape.partition()?.entries().len();
+            shape.state(&vec![0.5; entries])?;
+        }
+        Ok(list)
+    }
+}
+
+/// Most entries K M of a dense check.
+const DENSE: f64 = 400.0;
+/// Ways in which groups may stand to their teachers that are tried.
+const PATTERNS: usize = 243;
+/// Largest difference of entries between a root and the branch it belongs to.
+const SAME: f64 = 1e-7;
+
+/// One row.
+struct Row {
+    k1: Option<f64>,
+    branch: String,
+    point: BlockPoint,
+    hits: Option<u64>,
+    isolated: bool,
+}
+
+/// Tables `families` (one row for each point), `entries` and `spectrum`; with random starts also `searches`.
+/// `go_on` is told the number of random starts done and returns whether to go on.
+///
+/// # Errors
+/// Those of [`FamiliesSpec::shapes`]; [`Error::Interrupted`].
+pub fn families(spec: &FamiliesSpec, go_on: &dyn Fn(u64) -> bool) -> Result<Report> {
+    let shapes = spec.shapes()?;
+    let mut report = Report::new("families", spec, Some(spec.seed));
+    let (named, sizes) = match groups::parse(spec)? {
+        Groups::Given(shape) => (branches::patterns(&shape, spec.correlation, PATTERNS), vec![None]),
+        Groups::Flipped { list, teachers, extra } => {
+            (branches::flipped(teachers, extra, spec.correlation, &list), list.into_iter().map(Some).collect())
+        }
+    };
+    let named = known(named, &mut report);
+    let mut searches = searches_table();
+    let mut rows: Vec<Row> = Vec::new();
+    for (number, (shape, k1)) in shapes.iter().zip(&sizes).enumerate() {
+        let shape = Shape { correlation: spec.correlation, ..shape.clone() };
+        let mut here: Vec<Row> = Vec::new();
+        for (name, point) in named.iter().filter(|(_, point)| point.shape.teachers == shape.teachers) {
+            let row = Row { k1: *k1, branch: name.clone(), point: point.clone(), hits: None, isolated: true };
+            here.push(row);
+        }
+        if spec.starts > 0 {
+            let options = Search { starts: spec.starts, seed: spec.seed, ..Search::default() };
+            let before = number as u64 * spec.starts;
+            let found = roots::search(&shape, &options, &|done| go_on(before + done))?;
+            searches.push(vec![
+                k1.map_or_else(|| Value::Missing("other groups".into()), Value::real),
+                groups::name(&shape).into(),
+                found.starts.into(),
+                found.converged.into(),
+                found.zero_units.into(),
+                found.deflated.into(),
+                found.roots.len().into(),
+                found.deflated_roots.into(),
+                found.rarest().map_or_else(|| Value::Missing("no roots".into()), Value::from),
+            ]);
+            merge(&mut here, found.roots, *k1, &mut report);
+            report.notes.push(format!(
+                "Groups {}: {} solutions in {} random starts and {} deflated ones; none other found.",
+                groups::name(&shape),
+                here.len(),
+                found.starts,
+                found.deflated
+            ));
+        }
+        here.sort_by(|x, y| x.point.loss.total_cmp(&y.point.loss));
+        rows.extend(here);
+    }
+    fill(&mut report, &rows, spec);
+    if spec.starts > 0 {
+        report.results.insert("searches".into(), searches.to_json());
+        report.tables.push(searches);
+    }
+    Ok(report)
+}
+
+/// The points of the named families; a note for each that does not exist.
+fn known(named: Vec<Named>, report: &mut Report) -> Vec<(String, BlockPoint)> {
+    let points: Vec<(String, std::result::Result<BlockPoint, String>)> = named
+        .into_par_iter()
+        .map(|family| {
+            let point =
+                family.state.and_then(|state| BlockPoint::new(&family.shape, state).map_err(|error| error.to_string()));
+            (family.name, point)
+        })
+        .collect();
+    let mut out = Vec::new();
+    let mut absent: Vec<(String, Vec<String>)> = Vec::new();
+    for (name, point) in points {
+        match point {
+            Ok(point) => out.push((name, point)),
+            Err(reason) => match absent.iter_mut().find(|(known, _)| *known == reason) {
+                Some((_, names)) => names.push(name),
+                None => absent.push((reason, vec![name])),
+            },
+        }
+    }
+    for (reason, names) in absent {
+        report.notes.push(format!("No {}: the branch {reason}.", names.join(", ")));
+    }
+    out
+}
+
+/// Gives the found roots the names of the branches among them, and adds the others as `root 1`, `root 2`, ...
+fn merge(rows: &mut Vec<Row>, found: Vec<Found>, k1: Option<f64>, report: &mut Report) {
+    for row in rows.iter_mut() {
+        row.hits = Some(0);
+    }
+    let mut number = 0;
+    for root in found {
+        let entries = root.point.state.entries();
+        let same = |row: &&mut Row| row.point.state.entries().iter().zip(&entries).all(|(x, y)| (x - y).abs() < SAME);
+        if let Some(row) = rows.iter_mut().find(same) {
+            row.hits = Some(root.hits);
+            row.isolated = root.isolated;
+        } else {
+            number += 1;
+            let branch = format!("root {number}");
+            rows.push(Row { k1, branch, point: root.point, hits: Some(root.hits), isolated: root.isolated });
+        }
+    }
+    for row in rows.iter().filter(|row| !row.isolated) {
+        let text = format!("{}: the solutions form a valley of equal loss; one of them is listed.", row.branch);
+        report.notes.push(text);
+    }
+}
+
+fn searches_table() -> Table {
+    Table::new(
+        "searches",
+        &[
+            ("k1", "", "number of flipped units"),
+            ("groups", "", "sizes of the groups of teachers, groups of students if they differ"),
+            ("starts", "", "random starts"),
+            ("converged", "", "random starts that ended at a solution"),
+            ("zero_units", "", "random starts that ended where a unit has norm zero"),
+            ("deflated", "", "further starts on the deflated equations"),
+            ("roots", "", "solutions found"),
+            ("deflated_roots", "", "solutions that only deflated starts found"),
+            ("rarest", "", "fewest random starts at one of the solutions that they found"),
+        ],
+    )
+}
+
+fn fill(report: &mut Report, rows: &[Row], spec: &FamiliesSpec) {
+    let mut families = Table::new(
+        "families",
+        &[
+            ("k1", "", "number of flipped units"),
+            ("groups", "", "sizes of the groups of teachers, groups of students if they differ"),
+            ("branch", "", "name of the family"),
+            ("loss", "", "population loss L"),
+            ("min_eigenvalue", "", "smallest Hessian eigenvalue inside span(W, V)"),
+            ("sector", "", "symmetry sector of min_eigenvalue"),
+            ("min_transverse_eigenvalue", "", "smallest Hessian eigenvalue across the span"),
+            ("unstable", "", "number of negative eigenvalues inside the span; real at real sizes"),
+            ("verdict", "", "what kind of critical point, in any input dimension above the span's"),
+            ("residual", "", "largest gradient entry, in double-double arithmetic"),
+            ("hits", "", "random starts that ended here"),
+            ("isolated", "", "no: a valley of equal loss among states with these groups"),
+            ("full", "", "what the Hessian in all coordinates says"),
+        ],
+    );
+    let mut entries = Table::new(
+        "entries",
+        &[
+            ("family", "", "row of families, from 1"),
+            ("branch", "", "name of the family"),
+            ("students", "", "group of students, from 1"),
+            ("entry", "", "own: the own teacher; inside: the others of the own group; outside N: group N"),
+            ("value", "", "entry of W in the coordinates in which V = T^(1/2)"),
+            ("overlap", "", "entry of R = W V^T"),
+        ],
+    );
+    let mut spectrum = Table::new(
+        "spectrum",
+        &[
+            ("family", "", "row of families, from 1"),
+            ("branch", "", "name of the family"),
+            ("place", "", "inside span(W, V), or across it (for each further dimension)"),
+            ("sector", "", "symmetry sector"),
+            ("breaks", "", "what the sector's modes break"),
+            ("eigenvalue", "", "Hessian eigenvalue"),
+            ("multiplicity", "", "number of equal eigenvalues; real at real sizes"),
+        ],
+    );
+    let full: Vec<Value> = rows.par_iter().map(|row| dense_check(&row.point)).collect();
+    for (number, (row, full)) in rows.iter().zip(full).enumerate() {
+        let point = &row.point;
+        let (eigenvalue, sector) = point.smallest();
+        families.push(vec![
+            row.k1.map_or_else(|| Value::Missing("other groups".into()), Value::real),
+            groups::name(&point.shape).into(),
+            row.branch.clone().into(),
+            point.loss.into(),
+            eigenvalue.into(),
+            sector.name().into(),
+            point.smallest_across().0.into(),
+            unstable(point).into(),
+            point.verdict.name().into(),
+            point.residual.into(),
+            row.hits.map_or_else(|| Value::Missing("no random starts".into()), Value::from),
+            match (spec.starts, row.isolated) {
+                (0, _) => Value::Missing("no random starts".into()),
+                (_, isolated) => if isolated { "yes" } else { "no" }.into(),
+            },
+            full,
+        ]);
+        let head = || vec![Value::from(number + 1), row.branch.clone().into()];
+        for [group, entry, value, overlap] in entry_rows(&point.state) {
+            entries.push(head().into_iter().chain([group, entry, value, overlap]).collect());
+        }
+        for (place, levels) in [("inside", &point.span), ("across", &point.transverse)] {
+            for (value, level) in levels.iter().flat_map(|level| level.values.iter().map(move |v| (*v, level))) {
+                let SectorValues { sector, multiplicity, .. } = level;
+                let cells = [place.into(), sector.name().into(), breaks(*sector).into(), value.into()];
+                spectrum.push(head().into_iter().chain(cells).chain([(*multiplicity).into()]).collect());
+            }
+        }
+    }
+    for table in [families, entries, spectrum] {
+        report.results.insert(table.name.clone(), table.to_json());
+        report.tables.push(table);
+    }
+}
+
+/// Negative eigenvalues inside the span that are not rounding.
+fn unstable(point: &BlockPoint) -> f64 {
+    let scale = point.span.iter().flat_map(|level| &level.values).fold(0.0f64, |m, x| m.max(x.abs()));
+    let count =
+        |level: &SectorValues| level.values.iter().filter(|&&x| x < -tolerance::ZERO_MODE * scale).count() as f64;
+    point.span.iter().map(|level| level.multiplicity * count(level)).sum()
+}
+
+/// Group of students, name, value and overlap with the teacher of each entry.
+fn entry_rows(state: &Blocks) -> Vec<[Value; 4]> {
+    let partition = state.partition();
+    let students = partition.student_sets().len();
+    let rows = partition.entries().into_iter().zip(state.entries()).map(|(entry, value)| {
+        let name = match entry.place {
+            Place::Own => "own".to_string(),
+            Place::Inside => "inside".to_string(),
+            Place::Outside => format!("outside {}", entry.set + 1),
+        };
+        let pairs = state.pair_vectors(entry.group, students + entry.set, entry.place == Place::Own);
+        let overlap: f64 = pairs.iter().map(|p| p[0] * p[1] * p[2]).sum();
+        [(entry.group + 1).into(), name.into(), value.into(), overlap.into()]
+    });
+    rows.collect()
+}
+
+/// What the modes of a sector do to the groups.
+fn breaks(sector: Sector) -> String {
+    match sector {
+        Sector::Trivial => "nothing".into(),
+        Sector::Standard(t) => format!("one of set {} differs from the others", t + 1),
+        Sector::Symmetric(t) => format!("pairs of set {} differ, symmetrically", t + 1),
+        Sector::Exterior(t) => format!("pairs of set {} differ, antisymmetrically", t + 1),
+        Sector::Product(t, u) => format!("one of set {} and one of set {} differ", t + 1, u + 1),
+    }
+}
+
+/// `agrees`, or what differs, when the state is written out with all its units.
+fn dense_check(point: &BlockPoint) -> Value {
+    let partition = point.state.partition();
+    if partition.sizes().iter().any(|n| n.fract() != 0.0) {
+        return Value::Missing("the sizes are not whole".into());
+    }
+    if partition.student_count() * partition.teacher_count() > DENSE {
+        return Value::Missing("too large for the dense check".into());
+    }
+    match differences(point) {
+        Ok(found) if found.is_empty() => "agrees".into(),
+        Ok(found) => found.join("; ").into(),
+        Err(error) => Value::Missing(error.to_string()),
+    }
+}
+
+fn differences(point: &BlockPoint) -> Result<Vec<String>> {
+    let (weights, teacher) = point.state.expand()?;
+    let weights = reduce_to_span(&weights, &teacher)?;
+    let loss = risk_exact(&weights, &teacher, 0);
+    let (spectrum, verdict) = analyse(&weights, &teacher, 0, loss, None)?;
+    let mut found = Vec::new();
+    if verdict != point.verdict {
+        found.push(verdict.name().to_string());
+    }
+    if verdict != Verdict::GlobalMinimum && (loss / point.loss - 1.0).abs() > 1e-10 {
+        found.push(format!("loss {loss}"));
+    }
+    let negative = spectrum.span_index.unstable;
+    if negative as f64 != unstable(point) {
+        found.push(format!("{negative} negative eigenvalues"));
+    }
+    let residual = fixed_point::largest_gradient(&weights, &teacher, 0);
+    if !(residual <= 10.0 * tolerance::RESIDUAL) {
+        found.push(format!("residual {residual:.1e}"));
+    }
+    Ok(found)
+}
