@@ -19,7 +19,8 @@ group of teachers, in order). FREE are the sizes of further groups of students, 
 `6,1,13+1` has one unit more, `1,16:1,2,1` has two students at the first teacher: K = 18, M = 17.
 
 Columns: k1 = flipped units; groups; branch = global, k1 = N (N flipped units, continued from a single one), block N
-(N units flipped among themselves), type I (block of M - 1), type A (block of M), or root N where no name is known; loss;
+(N units flipped among themselves), type I (block of M - 1), type A (block of M), N between (single units that compensate
+for a block), or root N where no name is known; loss;
 min_eigenvalue inside span(W, V) and the sector it belongs to, min_transverse_eigenvalue across it; unstable = number of
 negative eigenvalues inside the span; verdict; residual = largest gradient entry; hits = random starts that ended there;
 full = what the Hessian in all coordinates says where it is small enough.

@@ -5,7 +5,7 @@ use twofloat::TwoFloat;
 
 use super::stability::Verdict;
 use crate::error::{Error, Result};
-use crate::model::{BlockTeacher, Blocks, Partition};
+use crate::model::{BlockTeacher, Blocks, Entry, Partition};
 use crate::numerics::linalg;
 use crate::numerics::root::{self, System};
 use crate::numerics::tolerance;
@@ -130,6 +130,31 @@ impl Shape {
         Ok(unknowns.iter().zip(self.scales()?).map(|(x, scale)| x / scale).collect())
     }
 
+    /// Orders of the entries that rename groups of equal sizes: each gives another solution with the same loss. The first
+    /// changes nothing; at most 5040.
+    ///
+    /// # Errors
+    /// Those of [`Partition::new`].
+    pub fn relabellings(&self) -> Result<Vec<Vec<usize>>> {
+        let partition = self.partition()?;
+        let (sizes, entries) = (partition.sizes(), partition.entries());
+        let (groups, teachers) = (partition.student_sets(), self.teachers.len());
+        let plain = self.norm == 1.0;
+        let may = |a: usize, b: usize| {
+            sizes[a] == sizes[b] && (a < teachers) == (b < teachers) && (a == b || a.min(b) > 0 || plain)
+        };
+        let mut out = Vec::new();
+        for sets in permutations(sizes.len(), &may) {
+            for students in permutations(groups.len(), &|g, h| groups[h] == sets[groups[g]]) {
+                let image = |e: &Entry| {
+                    entries.iter().position(|f| (f.group, f.set, f.place) == (students[e.group], sets[e.set], e.place))
+                };
+                out.extend(entries.iter().map(image).collect::<Option<Vec<usize>>>());
+            }
+        }
+        Ok(out)
+    }
+
     fn state_at(&self, unknowns: &[f64], value: f64) -> Result<Blocks> {
         let shape = self.at(value);
         shape.state(&shape.entries(unknowns)?)
@@ -142,6 +167,19 @@ impl Shape {
     pub fn hessian(&self, unknowns: &[f64], value: f64) -> Result<BlockHessian> {
         Ok(BlockHessian::new(&self.state_at(unknowns, value)?))
     }
+}
+
+/// Permutations of n things in which `may` allows each image, in lexicographic order; at most 5040.
+fn permutations(n: usize, may: &dyn Fn(usize, usize) -> bool) -> Vec<Vec<usize>> {
+    let mut out: Vec<Vec<usize>> = vec![Vec::new()];
+    for i in 0..n {
+        let longer = |head: &Vec<usize>| {
+            let free = (0..n).filter(|&j| may(i, j) && !head.contains(&j));
+            free.map(|j| [&head[..], &[j]].concat()).collect::<Vec<_>>()
+        };
+        out = out.iter().flat_map(longer).take(5040).collect();
+    }
+    out
 }
 
 /// The gradient on the groups as equations for the entries times the square roots of their counts; parameter: the shape's.

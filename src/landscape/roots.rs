@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::model::{Entry, Place};
 use crate::numerics::random::{purpose, stream};
 use crate::numerics::{linalg, tolerance};
-use crate::population::{BlockEquations, BlockHessian, Sector, Workspace};
+use crate::population::{BlockEquations, Workspace};
 
 /// How long to search.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -32,7 +32,7 @@ impl Default for Search {
     }
 }
 
-/// A root.
+/// A root; those that differ by renaming groups of equal sizes are one.
 #[derive(Clone, Debug)]
 pub struct Found {
     pub point: BlockPoint,
@@ -139,14 +139,16 @@ pub fn search(shape: &Shape, search: &Search, go_on: &dyn Fn(u64) -> bool) -> Re
 #[derive(Default)]
 struct Known {
     roots: Vec<Found>,
-    entries: Vec<Vec<f64>>,
+    /// All relabellings of each root.
+    entries: Vec<Vec<Vec<f64>>>,
     unknowns: Vec<Vec<f64>>,
 }
 
 impl Known {
     /// The root with these entries to within `reach`.
     fn near(&self, entries: &[f64], reach: f64) -> Option<usize> {
-        self.entries.iter().position(|known| known.iter().zip(entries).all(|(x, y)| (x - y).abs() < reach))
+        let same = |known: &Vec<f64>| known.iter().zip(entries).all(|(x, y)| (x - y).abs() < reach);
+        self.entries.iter().position(|images| images.iter().any(same))
     }
 
     fn valley(&self, loss: f64) -> Option<usize> {
@@ -160,7 +162,7 @@ impl Known {
             End::New(new) => {
                 let (found, entries, unknowns) = *new;
                 let same = if found.isolated {
-                    self.near(&entries, tolerance::SAME_POINT)
+                    self.near(&entries[0], tolerance::SAME_POINT)
                 } else {
                     self.valley(found.point.loss)
                 };
@@ -168,7 +170,7 @@ impl Known {
                     || {
                         self.roots.push(found);
                         self.entries.push(entries);
-                        self.unknowns.push(unknowns);
+                        self.unknowns.extend(unknowns);
                         (self.roots.len() - 1, true)
                     },
                     |index| (index, false),
@@ -184,8 +186,8 @@ enum End {
     Nothing,
     ZeroUnit,
     Known(usize),
-    /// A root that was not known when the batch began: with its entries and unknowns.
-    New(Box<(Found, Vec<f64>, Vec<f64>)>),
+    /// A root that was not known when the batch began: with its entries and unknowns, relabelled in all ways.
+    New(Box<(Found, Vec<Vec<f64>>, Vec<Vec<f64>>)>),
 }
 
 struct Finder<'a> {
@@ -193,6 +195,7 @@ struct Finder<'a> {
     equations: BlockEquations,
     entries: Vec<Entry>,
     sizes: Vec<f64>,
+    relabellings: Vec<Vec<usize>>,
     /// Largest gradient entry of an end.
     reach: f64,
     seed: u64,
@@ -203,8 +206,8 @@ impl Finder<'_> {
         let partition = shape.partition()?;
         let entries = partition.entries();
         let equations = BlockEquations::new(&shape.state(&vec![1.0; entries.len()])?);
-        let reach = rounding(shape)?;
-        Ok(Finder { shape, equations, entries, sizes: partition.sizes().to_vec(), reach, seed })
+        let (reach, relabellings) = (rounding(shape)?, shape.relabellings()?);
+        Ok(Finder { shape, equations, entries, sizes: partition.sizes().to_vec(), relabellings, reach, seed })
     }
 
     /// Own entries uniform in (-1.3, 1.3), the others normal times 1/n, 1/(2 sqrt n) or 0.3 on a set of n coordinates.
@@ -241,21 +244,35 @@ impl Finder<'_> {
                 return End::Known(index);
             }
         }
-        self.settle(&entries).map_or(End::Nothing, |found| End::New(Box::new(found)))
+        self.settle(&entries).unwrap_or(End::Nothing)
     }
 
     /// The exact root near these entries.
-    fn settle(&self, entries: &[f64]) -> Option<(Found, Vec<f64>, Vec<f64>)> {
+    fn settle(&self, entries: &[f64]) -> Option<End> {
         let state = polish(self.shape, entries).ok()?;
-        let jacobian = BlockHessian::new(&state).block(Sector::Trivial)?;
-        let isolated = !is_singular(&jacobian);
+        let entries = state.entries();
+        let mut work = Workspace::default();
+        let unknowns = self.shape.unknowns(&entries).ok()?;
+        self.equations.evaluate(&unknowns, true, &mut work);
+        if work.smallest_norm(self.equations.students()) < ZERO {
+            return Some(End::ZeroUnit);
+        }
+        let n = unknowns.len();
+        let isolated = !is_singular(&ndarray::Array2::from_shape_fn((n, n), |(i, j)| work.hessian[i * n + j]));
         let point = BlockPoint::new(self.shape, state).ok()?;
         if !(point.residual <= tolerance::RESIDUAL) {
             return None;
         }
-        let entries = point.state.entries();
-        let unknowns = self.shape.unknowns(&entries).ok()?;
-        Some((Found { point, hits: 0, isolated }, entries, unknowns))
+        let images = |values: &[f64]| -> Vec<Vec<f64>> {
+            let mut images: Vec<Vec<f64>> = Vec::new();
+            for image in self.relabellings.iter().map(|order| order.iter().map(|&i| values[i]).collect::<Vec<f64>>()) {
+                if !images.contains(&image) {
+                    images.push(image);
+                }
+            }
+            images
+        };
+        Some(End::New(Box::new((Found { point, hits: 0, isolated }, images(&entries), images(&unknowns)))))
     }
 
     /// Damped Newton steps on the deflated gradient; the last evaluation of `work` is at the end.

@@ -4,10 +4,10 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::groups::{self, Groups};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::landscape::branches::{self, Named};
 use crate::landscape::reduced::{BlockPoint, Shape};
-use crate::landscape::roots::{self, Found, Search};
+use crate::landscape::roots::{self, Roots, Search};
 use crate::landscape::stability::{analyse, reduce_to_span};
 use crate::landscape::{Verdict, fixed_point};
 use crate::model::{Blocks, Place};
@@ -49,10 +49,10 @@ impl Default for FamiliesSpec {
 }
 
 impl FamiliesSpec {
-    /// The groups of each family, with uncorrelated teachers.
+    /// The groups of each family, each once.
     ///
     /// # Errors
-    /// [`Error::Spec`], [`Error::Real`], [`Error::Count`] for numbers out of range and text that does not parse.
+    /// [`crate::error::Error`] for numbers out of range and text that does not parse.
     pub fn shapes(&self) -> Result<Vec<Shape>> {
         let list = match groups::parse(self)? {
             Groups::Given(shape) => vec![shape],
@@ -60,13 +60,17 @@ impl FamiliesSpec {
                 list.iter().map(|&k1| Shape::flipped(k1, teachers, extra)).collect()
             }
         };
-        for shape in &list {
+        let mut out: Vec<Shape> = Vec::new();
+        for shape in list {
             // Refuses sizes below 1 and correlations without a teacher.
-            let shape = Shape { correlation: self.correlation, ..shape.clone() };
+            let shape = Shape { correlation: self.correlation, ..shape };
             let entries = shape.partition()?.entries().len();
             shape.state(&vec![0.5; entries])?;
+            if !out.contains(&shape) {
+                out.push(shape);
+            }
         }
-        Ok(list)
+        Ok(out)
     }
 }
 
@@ -74,6 +78,8 @@ impl FamiliesSpec {
 const DENSE: f64 = 400.0;
 /// Ways in which groups may stand to their teachers that are tried.
 const PATTERNS: usize = 243;
+/// Most teachers for which all branches are computed to name roots.
+const ALIASES: f64 = 30.0;
 /// Largest difference of entries between a root and the branch it belongs to.
 const SAME: f64 = 1e-7;
 
@@ -90,33 +96,30 @@ struct Row {
 /// `go_on` is told the number of random starts done and returns whether to go on.
 ///
 /// # Errors
-/// Those of [`FamiliesSpec::shapes`]; [`Error::Interrupted`].
+/// Those of [`FamiliesSpec::shapes`]; [`crate::error::Error::Interrupted`].
 pub fn families(spec: &FamiliesSpec, go_on: &dyn Fn(u64) -> bool) -> Result<Report> {
     let shapes = spec.shapes()?;
     let mut report = Report::new("families", spec, Some(spec.seed));
-    let (named, sizes) = match groups::parse(spec)? {
-        Groups::Given(shape) => (branches::patterns(&shape, spec.correlation, PATTERNS), vec![None]),
+    let (named, aliases) = match groups::parse(spec)? {
+        Groups::Given(shape) => (branches::patterns(&shape, spec.correlation, PATTERNS)?, Vec::new()),
         Groups::Flipped { list, teachers, extra } => {
-            (branches::flipped(teachers, extra, spec.correlation, &list), list.into_iter().map(Some).collect())
+            let whole = spec.starts > 0 && teachers.fract() == 0.0 && teachers <= ALIASES;
+            let all: Vec<f64> = (0..=if whole { teachers as usize } else { 0 }).map(|k1| k1 as f64).collect();
+            let named = |list: &[f64]| branches::flipped(teachers, extra, spec.correlation, list);
+            (named(&list), if whole { points(named(&all)) } else { Vec::new() })
         }
     };
-    let named = known(named, &mut report);
-    let mut searches = searches_table();
-    let mut rows: Vec<Row> = Vec::new();
-    for (number, (shape, k1)) in shapes.iter().zip(&sizes).enumerate() {
-        let shape = Shape { correlation: spec.correlation, ..shape.clone() };
-        let mut here: Vec<Row> = Vec::new();
-        for (name, point) in named.iter().filter(|(_, point)| point.shape.teachers == shape.teachers) {
-            let row = Row { k1: *k1, branch: name.clone(), point: point.clone(), hits: None, isolated: true };
-            here.push(row);
-        }
-        if spec.starts > 0 {
+    let aliases: Vec<(String, f64)> =
+        aliases.into_iter().filter_map(|(family, point)| Some((family.name, point.ok()?.loss))).collect();
+    let mut rows = known(named, spec, &mut report);
+    if spec.starts > 0 {
+        let mut searches = searches_table();
+        for (number, shape) in shapes.iter().enumerate() {
             let options = Search { starts: spec.starts, seed: spec.seed, ..Search::default() };
             let before = number as u64 * spec.starts;
-            let found = roots::search(&shape, &options, &|done| go_on(before + done))?;
+            let found = roots::search(shape, &options, &|done| go_on(before + done))?;
             searches.push(vec![
-                k1.map_or_else(|| Value::Missing("other groups".into()), Value::real),
-                groups::name(&shape).into(),
+                groups::name(shape).into(),
                 found.starts.into(),
                 found.converged.into(),
                 found.zero_units.into(),
@@ -125,82 +128,117 @@ pub fn families(spec: &FamiliesSpec, go_on: &dyn Fn(u64) -> bool) -> Result<Repo
                 found.deflated_roots.into(),
                 found.rarest().map_or_else(|| Value::Missing("no roots".into()), Value::from),
             ]);
-            merge(&mut here, found.roots, *k1, &mut report);
-            report.notes.push(format!(
-                "Groups {}: {} solutions in {} random starts and {} deflated ones; none other found.",
-                groups::name(&shape),
-                here.len(),
-                found.starts,
-                found.deflated
-            ));
+            merge(&mut rows, shape, found, &aliases, &mut report);
         }
-        here.sort_by(|x, y| x.point.loss.total_cmp(&y.point.loss));
-        rows.extend(here);
-    }
-    fill(&mut report, &rows, spec);
-    if spec.starts > 0 {
         report.results.insert("searches".into(), searches.to_json());
         report.tables.push(searches);
     }
+    rows.sort_by(|x, y| {
+        let k1 = |row: &Row| row.k1.unwrap_or(0.0);
+        k1(x).total_cmp(&k1(y)).then(x.point.loss.total_cmp(&y.point.loss))
+    });
+    fill(&mut report, &rows, spec);
     Ok(report)
 }
 
-/// The points of the named families; a note for each that does not exist.
-fn known(named: Vec<Named>, report: &mut Report) -> Vec<(String, BlockPoint)> {
-    let points: Vec<(String, std::result::Result<BlockPoint, String>)> = named
-        .into_par_iter()
-        .map(|family| {
-            let point =
-                family.state.and_then(|state| BlockPoint::new(&family.shape, state).map_err(|error| error.to_string()));
-            (family.name, point)
-        })
-        .collect();
-    let mut out = Vec::new();
+/// The points of the named families.
+fn points(named: Vec<Named>) -> Vec<(Named, std::result::Result<BlockPoint, String>)> {
+    let point = |family: Named| {
+        let point = family
+            .state
+            .clone()
+            .and_then(|state| BlockPoint::new(&family.shape, state).map_err(|error| error.to_string()));
+        (family, point)
+    };
+    named.into_par_iter().map(point).collect()
+}
+
+/// The named families as rows; a note for each that does not exist, or that is another one with units exchanged.
+fn known(named: Vec<Named>, spec: &FamiliesSpec, report: &mut Report) -> Vec<Row> {
+    let mut out: Vec<Row> = Vec::new();
     let mut absent: Vec<(String, Vec<String>)> = Vec::new();
-    for (name, point) in points {
-        match point {
-            Ok(point) => out.push((name, point)),
-            Err(reason) => match absent.iter_mut().find(|(known, _)| *known == reason) {
-                Some((_, names)) => names.push(name),
-                None => absent.push((reason, vec![name])),
-            },
+    let last = branches::flipped(spec.teachers, 0, spec.correlation, &[spec.teachers]);
+    let last = points(last).pop().and_then(|(_, point)| Some(point.ok()?.loss)).filter(|_| spec.groups.is_none());
+    for (family, point) in points(named) {
+        let same = match &point {
+            Ok(point) if family.name != "global" && point.verdict == Verdict::GlobalMinimum => Some("global"),
+            Ok(point) if family.name != "type A" && last.is_some_and(|loss| same_loss(loss, point.loss)) => {
+                Some("type A")
+            }
+            _ => None,
+        };
+        let reason = match (same, point) {
+            (Some(other), _) => format!("it is {other} with units exchanged"),
+            (None, Err(reason)) => format!("the branch {reason}"),
+            (None, Ok(point)) => {
+                out.push(Row { k1: family.k1, branch: family.name, point, hits: None, isolated: true });
+                continue;
+            }
+        };
+        match absent.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, names)) => names.push(family.name),
+            None => absent.push((reason, vec![family.name])),
         }
     }
     for (reason, names) in absent {
-        report.notes.push(format!("No {}: the branch {reason}.", names.join(", ")));
+        report.notes.push(format!("Not listed: {}; {reason}.", names.join(", ")));
     }
     out
 }
 
-/// Gives the found roots the names of the branches among them, and adds the others as `root 1`, `root 2`, ...
-fn merge(rows: &mut Vec<Row>, found: Vec<Found>, k1: Option<f64>, report: &mut Report) {
-    for row in rows.iter_mut() {
+/// Whether two losses are those of one critical point up to the names of its units.
+fn same_loss(x: f64, y: f64) -> bool {
+    (x - y).abs() < 1e-11 * x.abs().max(y.abs())
+}
+
+/// Gives the found roots the names of the branches among them, or of the branch with the same loss when only its units have
+/// other names; adds the others as `root 1`, `root 2`, ...
+fn merge(rows: &mut Vec<Row>, shape: &Shape, found: Roots, aliases: &[(String, f64)], report: &mut Report) {
+    let groups = groups::name(shape);
+    let here = |row: &Row| row.point.shape.teachers == shape.teachers;
+    let k1 = rows.iter().find(|row| here(row)).and_then(|row| row.k1).or_else(|| {
+        let flipped = Shape::flipped(shape.teachers[0], shape.value(), shape.free.len());
+        (flipped.teachers == shape.teachers && flipped.matched == shape.matched).then(|| shape.teachers[0])
+    });
+    for row in rows.iter_mut().filter(|row| here(row)) {
         row.hits = Some(0);
     }
-    let mut number = 0;
-    for root in found {
+    let (mut number, total) = (0, found.roots.len());
+    for root in found.roots {
         let entries = root.point.state.entries();
-        let same = |row: &&mut Row| row.point.state.entries().iter().zip(&entries).all(|(x, y)| (x - y).abs() < SAME);
+        let same = |row: &&mut Row| {
+            let known = row.point.state.entries();
+            row.point.shape.teachers == shape.teachers && known.iter().zip(&entries).all(|(x, y)| (x - y).abs() < SAME)
+        };
+        if !root.isolated {
+            report.notes.push(format!("Groups {groups}: a valley of equal loss {:.3e}, listed once.", root.point.loss));
+        }
         if let Some(row) = rows.iter_mut().find(same) {
             row.hits = Some(root.hits);
             row.isolated = root.isolated;
-        } else {
-            number += 1;
-            let branch = format!("root {number}");
-            rows.push(Row { k1, branch, point: root.point, hits: Some(root.hits), isolated: root.isolated });
+            continue;
         }
+        let alias = aliases.iter().find(|(_, loss)| same_loss(*loss, root.point.loss));
+        let branch = match alias {
+            _ if root.point.verdict == Verdict::GlobalMinimum => "global".to_string(),
+            Some((name, _)) => name.clone(),
+            None => {
+                number += 1;
+                format!("root {number}")
+            }
+        };
+        rows.push(Row { k1, branch, point: root.point, hits: Some(root.hits), isolated: root.isolated });
     }
-    for row in rows.iter().filter(|row| !row.isolated) {
-        let text = format!("{}: the solutions form a valley of equal loss; one of them is listed.", row.branch);
-        report.notes.push(text);
-    }
+    report.notes.push(format!(
+        "Groups {groups}: {total} solutions in {} random starts and {} deflated ones; no other was found.",
+        found.starts, found.deflated
+    ));
 }
 
 fn searches_table() -> Table {
     Table::new(
         "searches",
         &[
-            ("k1", "", "number of flipped units"),
             ("groups", "", "sizes of the groups of teachers, groups of students if they differ"),
             ("starts", "", "random starts"),
             ("converged", "", "random starts that ended at a solution"),
@@ -267,7 +305,10 @@ fn fill(report: &mut Report, rows: &[Row], spec: &FamiliesSpec) {
             eigenvalue.into(),
             sector.name().into(),
             point.smallest_across().0.into(),
-            unstable(point).into(),
+            match unstable(point) {
+                n if n.fract() == 0.0 => Value::Integer(n as i64),
+                n => n.into(),
+            },
             point.verdict.name().into(),
             point.residual.into(),
             row.hits.map_or_else(|| Value::Missing("no random starts".into()), Value::from),

@@ -35,7 +35,10 @@ pub fn parse(spec: &FamiliesSpec) -> Result<Groups> {
         let most = teachers.min(ALL).floor() as usize;
         (0..=most).map(|k1| k1 as f64).filter(|k1| teachers - k1 >= 1.0 || teachers == *k1).collect()
     } else {
-        numbers("--flipped", &spec.flipped)?
+        let mut list = numbers("--flipped", &spec.flipped)?;
+        list.sort_by(f64::total_cmp);
+        list.dedup();
+        list
     };
     for &k1 in &list {
         if !(0.0..=teachers).contains(&k1) {
@@ -84,7 +87,9 @@ fn shape(text: &str) -> Result<Shape> {
 
 /// The groups of a shape as text that [`parse`] reads.
 pub fn name(shape: &Shape) -> String {
-    let list = |values: &[f64]| values.iter().map(f64::to_string).collect::<Vec<_>>().join(",");
+    // Ten decimals: M - k1 has more for real sizes.
+    let text = |x: &f64| ((x * 1e10).round() / 1e10).to_string();
+    let list = |values: &[f64]| values.iter().map(text).collect::<Vec<_>>().join(",");
     let mut text = list(&shape.teachers);
     if shape.matched.iter().copied().ne(0..shape.teachers.len()) {
         let matched: Vec<f64> = shape.matched.iter().map(|set| *set as f64 + 1.0).collect();
@@ -94,4 +99,19 @@ pub fn name(shape: &Shape) -> String {
         text = format!("{text}+{}", list(&shape.free));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_are_read_as_they_are_written() {
+        for text in ["6,1,13", "6,1,13+1", "1,16:1,2,1", "4.5,13:1,2,2+1,2"] {
+            assert_eq!(name(&shape(text).unwrap()), text);
+        }
+        for text in ["", "6,", "6;1", "6:2", "6:0.5", "6+", "6+1+1", "1:1:1"] {
+            assert!(matches!(shape(text), Err(Error::Spec { .. })), "{text}");
+        }
+    }
 }
