@@ -2,6 +2,7 @@
 
 mod completions;
 mod export;
+mod families;
 mod figure;
 mod flow;
 mod follow;
@@ -70,6 +71,8 @@ struct Global {
 enum Verb {
     /// Find the local minima: search, verify, classify, count, draw
     Landscape(landscape::Arguments),
+    /// List the critical points with many equal units, at any M: loss, spectrum, verdict of each
+    Families(families::Arguments),
     /// Follow one trajectory of gradient flow, or of SGD at a learning rate
     Flow(flow::Arguments),
     /// Follow a family in real M, k1, correlation or norm: where it is born, loses stability and ends
@@ -120,6 +123,7 @@ fn run(cli: Cli) -> Result<()> {
     let output = Output::new(&cli.global);
     match cli.verb {
         Verb::Landscape(arguments) => landscape::run(&arguments, &output),
+        Verb::Families(arguments) => families::run(&arguments, &output),
         Verb::Flow(arguments) => flow::run(&arguments, &output),
         Verb::Follow(arguments) => follow::run(&arguments, &output),
         Verb::Sgd(arguments) => sgd::run(&arguments, &output),

@@ -2,6 +2,7 @@
 
 pub mod ansatz;
 pub mod branch;
+pub mod branches;
 #[cfg(feature = "cli")]
 pub mod catalogue;
 pub mod expansion;
@@ -10,6 +11,7 @@ pub mod fixed_point;
 pub mod known;
 pub mod point;
 pub mod reduced;
+pub mod roots;
 pub mod search;
 pub mod stability;
 mod zero;

@@ -5,7 +5,7 @@ use twofloat::TwoFloat;
 
 use super::stability::Verdict;
 use crate::error::{Error, Result};
-use crate::model::{BlockTeacher, Blocks, Partition};
+use crate::model::{BlockTeacher, Blocks, Entry, Partition};
 use crate::numerics::linalg;
 use crate::numerics::root::{self, System};
 use crate::numerics::tolerance;
@@ -139,6 +139,31 @@ impl Shape {
         Err(Error::Shape { action: "use a family", what: "the list of entries", rows: number, columns: 1, needs })
     }
 
+    /// Orders of the entries that rename groups of equal sizes: each gives another solution with the same loss. The first
+    /// changes nothing; at most 5040.
+    ///
+    /// # Errors
+    /// Those of [`Partition::new`].
+    pub fn relabellings(&self) -> Result<Vec<Vec<usize>>> {
+        let partition = self.partition()?;
+        let (sizes, entries) = (partition.sizes(), partition.entries());
+        let (groups, teachers) = (partition.student_sets(), self.teachers.len());
+        let plain = self.norm == 1.0;
+        let may = |a: usize, b: usize| {
+            sizes[a] == sizes[b] && (a < teachers) == (b < teachers) && (a == b || a.min(b) > 0 || plain)
+        };
+        let mut out = Vec::new();
+        for sets in permutations(sizes.len(), &may) {
+            for students in permutations(groups.len(), &|g, h| groups[h] == sets[groups[g]]) {
+                let image = |e: &Entry| {
+                    entries.iter().position(|f| (f.group, f.set, f.place) == (students[e.group], sets[e.set], e.place))
+                };
+                out.extend(entries.iter().map(image).collect::<Option<Vec<usize>>>());
+            }
+        }
+        Ok(out)
+    }
+
     fn state_at(&self, unknowns: &[f64], value: f64) -> Result<Blocks> {
         let shape = self.at(value);
         shape.state(&shape.entries(unknowns)?)
@@ -151,6 +176,19 @@ impl Shape {
     pub fn hessian(&self, unknowns: &[f64], value: f64) -> Result<BlockHessian> {
         Ok(BlockHessian::new(&self.state_at(unknowns, value)?))
     }
+}
+
+/// Permutations of n things in which `may` allows each image, in lexicographic order; at most 5040.
+fn permutations(n: usize, may: &dyn Fn(usize, usize) -> bool) -> Vec<Vec<usize>> {
+    let mut out: Vec<Vec<usize>> = vec![Vec::new()];
+    for i in 0..n {
+        let longer = |head: &Vec<usize>| {
+            let free = (0..n).filter(|&j| may(i, j) && !head.contains(&j));
+            free.map(|j| [&head[..], &[j]].concat()).collect::<Vec<_>>()
+        };
+        out = out.iter().flat_map(longer).take(5040).collect();
+    }
+    out
 }
 
 /// The gradient on the groups as equations for the entries times the square roots of their counts; parameter: the shape's.
@@ -240,16 +278,23 @@ fn smallest(levels: &[SectorValues]) -> (f64, Sector) {
 /// # Errors
 /// [`Error::NotConverged`]; those of [`Blocks::new`].
 pub fn solve(shape: &Shape, guess: &[f64]) -> Result<Blocks> {
-    let p = shape.value();
+    polish(shape, &approach(shape, guess)?)
+}
+
+/// Largest residual that rounding of one sum over all units leaves in the scaled unknowns.
+pub(super) fn rounding(shape: &Shape) -> Result<f64> {
     let size = shape.scales()?.iter().fold(1.0f64, |m, &x| m.max(x));
-    // Rounding of one sum over M units, in the scaled unknowns.
-    let reach = tolerance::RESIDUAL.max(1e-15 * size * size);
-    let root = root::newton(shape, &shape.unknowns(guess)?, p, reach, 1e-14, 60)?;
-    polish(shape, &shape.entries(&root.x)?)
+    Ok(tolerance::RESIDUAL.max(1e-15 * size * size))
+}
+
+/// Entries by damped Newton steps from a guess, in plain doubles.
+pub(super) fn approach(shape: &Shape, guess: &[f64]) -> Result<Vec<f64>> {
+    let root = root::newton(shape, &shape.unknowns(guess)?, shape.value(), rounding(shape)?, 1e-14, 60)?;
+    shape.entries(&root.x)
 }
 
 /// Newton steps with the exact gradient until they no longer shrink.
-fn polish(shape: &Shape, entries: &[f64]) -> Result<Blocks> {
+pub(super) fn polish(shape: &Shape, entries: &[f64]) -> Result<Blocks> {
     let scales = shape.scales()?;
     let mut state = shape.state(entries)?;
     let mut last = f64::INFINITY;

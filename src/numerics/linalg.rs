@@ -66,6 +66,35 @@ pub fn solve(a: ArrayView2<f64>, b: &Array1<f64>) -> Result<Array1<f64>> {
     Lu::new(a)?.solve(b)
 }
 
+/// Solves a x = b without allocation, by elimination with partial pivoting: a, n x n by rows, is overwritten, b becomes x.
+/// Faster than [`solve`] up to about n = 20. `false` when a pivot is zero or not finite; b then means nothing.
+pub fn eliminate(a: &mut [f64], b: &mut [f64]) -> bool {
+    let n = b.len();
+    for c in 0..n {
+        let pivot = (c..n).fold(c, |best, r| if a[r * n + c].abs() > a[best * n + c].abs() { r } else { best });
+        if pivot != c {
+            (0..n).for_each(|k| a.swap(c * n + k, pivot * n + k));
+            b.swap(c, pivot);
+        }
+        let value = a[c * n + c];
+        if value == 0.0 || !value.is_finite() {
+            return false;
+        }
+        for r in c + 1..n {
+            let factor = a[r * n + c] / value;
+            if factor != 0.0 {
+                (c + 1..n).for_each(|k| a[r * n + k] -= factor * a[c * n + k]);
+                b[r] -= factor * b[c];
+            }
+        }
+    }
+    for r in (0..n).rev() {
+        let known: f64 = (r + 1..n).map(|k| a[r * n + k] * b[k]).sum();
+        b[r] = (b[r] - known) / a[r * n + r];
+    }
+    b.iter().all(|x| x.is_finite())
+}
+
 /// Largest absolute entry; NaN when any entry is NaN (`f64::max` alone would hide it).
 pub fn max_abs<'a>(entries: impl IntoIterator<Item = &'a f64>) -> f64 {
     entries.into_iter().fold(0.0, |m: f64, x| if x.is_nan() || m.is_nan() { f64::NAN } else { m.max(x.abs()) })
@@ -368,6 +397,9 @@ mod tests {
             assert_eq!(x, solve(a.view(), &b).unwrap());
             let size = max_abs(&x) * n as f64;
             assert!((a.dot(&x) - &b).iter().all(|r| r.abs() < 1e-14 * size), "n = {n}");
+            let (mut matrix, mut small) = (a.as_standard_layout().to_owned().into_raw_vec_and_offset().0, b.to_vec());
+            assert!(eliminate(&mut matrix, &mut small));
+            assert!(x.iter().zip(&small).all(|(x, y)| (x - y).abs() < 1e-11 * size), "n = {n}");
             // A complex pair multiplies to a positive number.
             let real = eigenvalues(a.view()).unwrap().into_iter().filter(|z| z[1] == 0.0);
             assert_eq!(lu.sign(), real.map(|z| z[0].signum()).product::<f64>(), "n = {n}");

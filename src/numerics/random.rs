@@ -20,6 +20,8 @@ pub mod purpose {
     pub const TEST: u64 = 14;
     /// The seed of the simulations in d dimensions of a comparison over d: path `[VALIDATE, d]`.
     pub const VALIDATE: u64 = 16;
+    /// Random start n of a search for all roots of a family: path `[ROOTS, n]`.
+    pub const ROOTS: u64 = 17;
     /// Inputs for the covariance of one step in the linear-noise equations: path `[DIFFUSION]`.
     pub const DIFFUSION: u64 = 15;
 }

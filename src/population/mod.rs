@@ -3,6 +3,7 @@
 //! The loss is L = E[(f - f*)^2] / 2 over x ~ N(0, I); label noise is not included.
 
 mod blocks;
+mod equations;
 mod fields;
 mod gradient;
 mod hessian;
@@ -14,6 +15,7 @@ mod risk;
 mod sectors;
 
 pub use blocks::{block_gradient, block_risk};
+pub use equations::{BlockEquations, Workspace};
 pub use fields::Fields;
 pub use gradient::{Coefficients, Field, coefficients};
 pub use hessian::{Hessian, hessian};

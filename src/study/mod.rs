@@ -2,8 +2,10 @@
 
 #[cfg(feature = "cli")]
 mod export;
+mod families;
 mod flow;
 mod follow;
+mod groups;
 #[cfg(feature = "cli")]
 mod landscape;
 mod plateau;
@@ -17,6 +19,7 @@ mod validate;
 
 #[cfg(feature = "cli")]
 pub use export::{ExportSpec, export};
+pub use families::{FamiliesSpec, families};
 pub use flow::{FlowSpec, flow};
 pub use follow::{Along, FollowSpec, Start, follow, started};
 #[cfg(feature = "cli")]

@@ -5,6 +5,7 @@
 
 mod basins;
 mod continuation;
+mod families;
 mod interruption;
 mod landscapes;
 mod learning_rates;

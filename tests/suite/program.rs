@@ -172,6 +172,42 @@ fn stability_reads_a_weight_file() {
     refused(path, &["stability"], 2, &["--weights", "--db"]);
 }
 
+/// Named families, a search whose table does not depend on threads, and real sizes.
+#[test]
+fn families_list_points_with_their_spectra() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    let document = |arguments: &[&str]| -> serde_json::Value {
+        let output = run(path, &[&["families", "--json", "--quiet", "--out", "out", "--force"], arguments].concat());
+        assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
+        serde_json::from_slice(&output.stdout).expect("one JSON document")
+    };
+    let report = document(&["--teachers", "8"]);
+    let names = |report: &serde_json::Value| -> Vec<String> {
+        let rows = report["families"].as_array().expect("rows");
+        rows.iter().map(|row| row["branch"].as_str().unwrap_or_default().to_string()).collect()
+    };
+    for name in ["global", "k1 = 1", "block 6", "type I", "type A"] {
+        assert!(names(&report).contains(&name.to_string()), "{name}: {:?}", names(&report));
+    }
+    assert!(report["families"].as_array().unwrap().iter().all(|row| row["full"] == "agrees"), "{report}");
+    // Six entries for two groups, K s = 64 eigenvalues inside the span.
+    let of = |table: &str| -> Vec<&serde_json::Value> {
+        report[table].as_array().unwrap().iter().filter(|row| row["branch"] == "k1 = 2").collect()
+    };
+    assert_eq!(of("entries").len(), 6);
+    let inside = of("spectrum").into_iter().filter(|row| row["place"] == "inside");
+    assert_eq!(inside.map(|row| row["multiplicity"].as_f64().unwrap()).sum::<f64>(), 64.0);
+    let search = ["--teachers", "8", "--flipped", "1", "--starts", "400"];
+    let found = document(&search);
+    assert!(names(&found).contains(&"root 1".to_string()) && found["searches"][0]["starts"] == 400, "{found}");
+    assert_eq!(document(&[&search[..], &["--threads", "1"]].concat()), found);
+    let real = document(&["--teachers", "1e6", "--flipped", "1.5"]);
+    assert_eq!(real["families"][0]["full_missing"], "the sizes are not whole");
+    let split = document(&["--groups", "1,4:1,2,1"]);
+    assert_eq!(split["spec"]["groups"], "1,4:1,2,1");
+}
+
 #[test]
 fn flow_replays_a_run() {
     let directory = tempfile::tempdir().unwrap();
@@ -290,6 +326,16 @@ fn refusals_name_the_number_and_what_is_needed() {
         (vec!["steady", "--points", "0"], vec!["points is 0"]),
         (vec!["steady", "--students", "3"], vec!["teachers M is 2", "M = K = 3"]),
         (vec!["steady", "--label-noise", "0"], vec!["label noise is 0", "steady loss is 0"]),
+        (vec!["families", "--teachers", "0.5"], vec!["teachers M is 0.5", "at least 1"]),
+        (vec!["families", "--teachers", "5", "--flipped", "1,6"], vec!["k1 is 6", "from 0 to M"]),
+        (vec!["families", "--teachers", "5", "--flipped", "4.5"], vec!["size of a group is 0.5", "at least 1"]),
+        (vec!["families", "--teachers", "5", "--flipped", "some"], vec!["--flipped", "'some' is no number"]),
+        (vec!["families", "--teachers", "5", "--students", "4"], vec!["students K is 4", "whole number of units more"]),
+        (vec!["families", "--groups", "6;1"], vec!["--groups", "'6;1' is no number"]),
+        (vec!["families", "--groups", "6,0.3"], vec!["size of a group is 0.3", "at least 1"]),
+        (vec!["families", "--groups", "6,1:1,3"], vec!["matched to group 3 of 2"]),
+        (vec!["families", "--groups", "6", "--teachers", "6"], vec!["--groups", "--teachers"]),
+        (vec!["families", "--correlation=-0.5"], vec!["eigenvalue is -2.5"]),
         (vec!["plateau", "--learning-rates=-0.1"], vec!["a learning rate is -0.1", "gradient flow"]),
         (vec!["plateau", "--students", ""], vec!["--students"]),
         (vec!["plateau", "--students", "1"], vec!["students K is 1", "at least 2"]),
@@ -345,7 +391,9 @@ fn a_full_disk_and_closed_pipes_lose_nothing() {
 fn help_shows_examples_and_specs_print() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path();
-    for verb in ["landscape", "flow", "sgd", "validate", "stability", "steady", "plateau", "export", "figure"] {
+    for verb in
+        ["landscape", "families", "flow", "sgd", "validate", "stability", "steady", "plateau", "export", "figure"]
+    {
         let help = text(&run(path, &[verb, "--help"]).stdout);
         assert!(help.matches(&format!("  committee {verb}")).count() >= 2, "{verb}: two worked examples");
     }
