@@ -9,6 +9,7 @@ pub mod point;
 pub mod reduced;
 pub mod search;
 pub mod stability;
+pub mod widen;
 mod zero;
 
 pub use family::Family;

@@ -9,3 +9,4 @@ mod landscapes;
 mod learning_rates;
 mod lines;
 mod validate;
+mod widen;
