@@ -99,6 +99,7 @@ const COLUMNS: &[(&str, usize)] = &[
     ("origin", 0),
     ("mode", 0),
     ("end_family", 0),
+    ("end_isotropy", 0),
     ("end_k1", 9),
     ("end_loss", 8),
     ("end_verdict", 0),

@@ -16,8 +16,8 @@ use crate::error::{Error, Result};
 use crate::landscape::catalogue::{Catalogue, Census};
 use crate::landscape::family::is_anti_aligned;
 use crate::landscape::stability::is_zero;
-use crate::landscape::widen::{Split, Widening, tilted};
-use crate::landscape::{Point, Verdict, settle};
+use crate::landscape::widen::{Split, Widening, off_saddle, tilted};
+use crate::landscape::{Ending, Point, Settled, Verdict, settle};
 use crate::model::symmetry::Canonical;
 use crate::model::{Teacher, TeacherSpec, Weights};
 use crate::numerics::{random, tolerance};
@@ -37,6 +37,13 @@ const TILT: f64 = 0.01;
 
 /// The smaller part of a split unit is at least this share of it.
 const SMALLEST_SHARE: f64 = 0.1;
+
+/// Random directions from which the local minima of the slope are found, and how much two of them differ at least.
+const SLOPE_STARTS: usize = 300;
+const SLOPE_WINDOW: f64 = 1e-6;
+
+/// Saddles that one start may leave.
+const SADDLES: usize = 5;
 
 /// An end may lie above its origin by rounding only.
 const RISE: f64 = 1e-12;
@@ -109,6 +116,8 @@ struct Site<'a> {
     steepest: OneSided,
     /// Share of random directions along which the loss falls.
     descents: f64,
+    /// Local minima of the slope over directions, ascending, with one direction and the number of random starts of each.
+    slopes: Vec<(f64, Vec<f64>, usize)>,
     splits: Vec<Split>,
     /// Which units are anti-aligned.
     flipped: Vec<bool>,
@@ -135,6 +144,8 @@ struct Outcome {
     /// The unit that was split.
     unit: Option<usize>,
     end: std::result::Result<End, String>,
+    /// Saddles it rested at on the way.
+    saddles: usize,
     rose: bool,
     /// Number of the end in [`Ends`].
     class: Option<usize>,
@@ -232,11 +243,20 @@ fn origins<'a>(census: &Census, teacher: &'a Teacher, dimension: usize, seed: u6
             let mut rng = random::stream(seed, &[random::purpose::WIDEN, u64::MAX, number as u64]);
             let mut new = widening.new_unit();
             let falls = (0..SAMPLES).filter(|_| new.slope(&widening.random_direction(&mut rng)).0 < 0.0).count();
+            let mut slopes: Vec<(f64, Vec<f64>, usize)> = Vec::new();
+            for _ in 0..SLOPE_STARTS {
+                let Some((slope, u)) = new.steepest_from(widening.random_direction(&mut rng)) else { continue };
+                match slopes.iter_mut().find(|(known, _, _)| (known - slope).abs() < SLOPE_WINDOW) {
+                    Some((_, _, count)) => *count += 1,
+                    None => slopes.push((slope, u, 1)),
+                }
+            }
+            slopes.sort_by(|x, y| x.0.total_cmp(&y.0));
             let splits = widening.splits()?;
             let students = 0..point.weights.students();
             let flipped = students.map(|i| is_anti_aligned(&point.overlaps, teacher, i)).collect();
             let descents = falls as f64 / SAMPLES as f64;
-            Ok(Site { point: (*point).clone(), widening, steepest, descents, splits, flipped })
+            Ok(Site { point: (*point).clone(), widening, steepest, descents, slopes, splits, flipped })
         })
         .collect();
     let mut origins: Vec<Origin> = Vec::new();
@@ -347,7 +367,10 @@ impl Origin<'_> {
         let mode = MODES[mode];
         let (unit, start, reason) = site.start(mode, spec.epsilon, &mut rng);
         let settled = start.ok_or_else(|| reason.to_string());
-        let settled = settled.and_then(|start| settle(&start, teacher, 0).map_err(|error| error.to_string()));
+        let mut saddles = 0;
+        let settled = settled.and_then(|start| {
+            descend(&start, teacher, spec.epsilon, &mut rng, &mut saddles).map_err(|error| error.to_string())
+        });
         let mut rose = false;
         let end = settled.and_then(|settled| {
             let loss = risk(&settled.weights, teacher, 0);
@@ -360,8 +383,26 @@ impl Origin<'_> {
             let (evaluations, time) = (settled.evaluations, settled.time);
             Ok(End { weights: settled.weights, loss, canonical, evaluations, time })
         });
-        Outcome { origin, mode, run, site: number, unit, end, rose, class: None }
+        Outcome { origin, mode, run, site: number, unit, end, saddles, rose, class: None }
     }
+}
+
+/// Gradient flow to a minimum. What breaks a symmetry may decay below rounding on the way, and the flow then rests at a
+/// saddle: it is pushed off by epsilon along the unstable direction, to either side by chance.
+fn descend(
+    start: &Weights,
+    teacher: &Teacher,
+    epsilon: f64,
+    rng: &mut ChaCha8Rng,
+    saddles: &mut usize,
+) -> Result<Settled> {
+    let mut settled = settle(start, teacher, 0)?;
+    while settled.ending == Ending::PseudoInverse && *saddles < SADDLES {
+        let Some(off) = off_saddle(&settled.weights, teacher, 0, epsilon, rng.random())? else { break };
+        *saddles += 1;
+        settled = settle(&off, teacher, 0)?;
+    }
+    Ok(settled)
 }
 
 /// Distinct ends by loss; numbers them in the outcomes. All exact zeros are one.

@@ -6,7 +6,7 @@ use crate::landscape::{Point, Problem, Verdict};
 use crate::numerics::statistics;
 use crate::report::{Report, Table, Value};
 
-/// The report: numbers at the top, tables `origins`, `transitions`, `matrix`, `runs`.
+/// The report: numbers at the top, tables `origins`, `slopes`, `transitions`, `matrix`, `runs`.
 pub(super) fn report(
     spec: &WidenSpec,
     problem: &Problem,
@@ -18,6 +18,7 @@ pub(super) fn report(
     let mut report = Report::new("widen", spec, Some(spec.seed));
     let rises = outcomes.iter().filter(|outcome| outcome.rose).count();
     let unresolved = outcomes.iter().filter(|outcome| outcome.end.is_err()).count() - rises;
+    let pushed = outcomes.iter().filter(|outcome| outcome.saddles > 0).count();
     let left_out = census
         .classes
         .iter()
@@ -32,10 +33,12 @@ pub(super) fn report(
         ("starts", outcomes.len().into()),
         ("unresolved", unresolved.into()),
         ("loss_rises", rises.into()),
+        ("pushed_off_saddles", pushed.into()),
     ];
     report.results.extend(results.into_iter().map(|(name, value): (_, serde_json::Value)| (name.to_string(), value)));
     report.tables = vec![
         origins_table(origins),
+        slopes_table(origins),
         transitions(origins, outcomes, ends),
         matrix(origins, outcomes, ends),
         runs(origins, outcomes),
@@ -56,6 +59,9 @@ pub(super) fn report(
     }
     if unresolved > 0 {
         report.notes.push(format!("{unresolved} of {} starts are unresolved; see runs.csv.", outcomes.len()));
+    }
+    if pushed > 0 {
+        report.notes.push(format!("{pushed} starts rested at a saddle on the way and were pushed off it."));
     }
     if rises > 0 {
         report.notes.push(format!(
@@ -90,6 +96,7 @@ fn origins_table(origins: &[Origin]) -> Table {
             ("aligned_directions", "", "negative eigenvalues of one of the other units, at most over units"),
             ("slope", "", "steepest one-sided slope of the loss for a new unit"),
             ("slope_flipped", "", "cosine of that direction with the sum of the anti-aligned units' teachers"),
+            ("slope_minima", "", "local minima of the slope over directions, found from 300 random ones"),
             ("descents", "", "share of random directions in d dimensions with negative slope (2000 samples)"),
         ],
     );
@@ -110,9 +117,46 @@ fn origins_table(origins: &[Origin]) -> Table {
             none(aligned_least),
             aligned_most.into(),
             site.steepest.slope.into(),
-            along_flipped(site).map_or_else(|| Value::Missing("no anti-aligned unit".into()), Value::real),
+            along_flipped(site, &site.steepest.direction)
+                .map_or_else(|| Value::Missing("no anti-aligned unit".into()), Value::real),
+            site.slopes.len().into(),
             site.descents.into(),
         ]);
+    }
+    table
+}
+
+/// The local minima of the slope: a short new unit turns to one of them before it grows.
+fn slopes_table(origins: &[Origin]) -> Table {
+    let mut table = Table::new(
+        "slopes",
+        &[
+            ("family", "", "family of the minima with K = M (its lowest minimum)"),
+            ("slope", "", "local minimum over unit directions of the one-sided slope for a new unit"),
+            ("starts", "", "of 300 uniformly random directions in d dimensions those that descend to it"),
+            ("flipped_sum", "", "cosine of that direction with the sum of the anti-aligned units' teachers"),
+            ("flipped_unit", "", "largest cosine with an anti-aligned unit"),
+            ("aligned_unit", "", "largest cosine with another unit"),
+            ("teacher", "", "largest cosine with a teacher"),
+        ],
+    );
+    for origin in origins {
+        let site = &origin.sites[0];
+        for (slope, direction, starts) in &site.slopes {
+            let none = |x: f64| if x.is_finite() { Value::Real(x) } else { Value::Missing("no such unit".into()) };
+            let units = |flipped: bool| none(site.widening.largest_cosine(direction, |i| site.flipped[i] == flipped));
+            let teachers = (0..site.point.overlaps.r().ncols()).map(|m| site.widening.cosine(direction, &[m]));
+            table.push(vec![
+                origin.name().into(),
+                (*slope).into(),
+                (*starts).into(),
+                along_flipped(site, direction)
+                    .map_or_else(|| Value::Missing("no anti-aligned unit".into()), Value::real),
+                units(true),
+                units(false),
+                none(teachers.fold(f64::NEG_INFINITY, f64::max)),
+            ]);
+        }
     }
     table
 }
@@ -125,8 +169,8 @@ fn splits(site: &Site, flipped: bool) -> (usize, f64, usize) {
     (kind().filter(|split| !split.descents.is_empty()).count(), least, most)
 }
 
-/// Cosine of the steepest direction with the sum of the teachers that the anti-aligned units oppose.
-fn along_flipped(site: &Site) -> Option<f64> {
+/// Cosine of a direction with the sum of the teachers that the anti-aligned units oppose.
+fn along_flipped(site: &Site, direction: &[f64]) -> Option<f64> {
     let r = site.point.overlaps.r();
     let pairs = site.point.family.blocks.iter().filter(|block| block.flipped).flat_map(|block| &block.pairs);
     let mut teachers: Vec<usize> = pairs.map(|pair| pair.1).collect();
@@ -137,7 +181,7 @@ fn along_flipped(site: &Site) -> Option<f64> {
     if teachers.is_empty() {
         return None;
     }
-    Some(site.widening.cosine(&site.steepest.direction, &teachers))
+    Some(site.widening.cosine(direction, &teachers))
 }
 
 /// Ends of one group of starts: for each the number, in ascending order of the end, and the failures last.
@@ -171,6 +215,7 @@ fn transitions(origins: &[Origin], outcomes: &[Outcome], ends: &[Point]) -> Tabl
             ("mode", "", "how the student was added"),
             ("end", "", "number of the end, by loss; missing: unresolved or failed"),
             ("end_family", "", "family of the end with K = M + 1"),
+            ("end_isotropy", "", "relabellings that leave the end unchanged"),
             ("end_k1", "", "its anti-aligned units"),
             ("end_loss", "", "its population loss"),
             ("end_verdict", "", "its verdict"),
@@ -193,7 +238,7 @@ fn transitions(origins: &[Origin], outcomes: &[Outcome], ends: &[Point]) -> Tabl
                 let mut row = head();
                 row.push(Value::Missing("no start".into()));
                 row.push("no descent".into());
-                row.extend(missing(5, "no start"));
+                row.extend(missing(6, "no start"));
                 row.push(0usize.into());
                 row.extend(missing(3, "no start"));
                 table.push(row);
@@ -204,6 +249,7 @@ fn transitions(origins: &[Origin], outcomes: &[Outcome], ends: &[Point]) -> Tabl
                     Some((class, point)) => row.extend([
                         (class + 1).into(),
                         end_name(point).into(),
+                        point.family.isotropy.clone().into(),
                         point.family.anti_aligned.into(),
                         point.loss.into(),
                         point.verdict.name().into(),
@@ -213,7 +259,7 @@ fn transitions(origins: &[Origin], outcomes: &[Outcome], ends: &[Point]) -> Tabl
                     None => {
                         row.push(Value::Missing("unresolved or failed".into()));
                         row.push("unresolved".into());
-                        row.extend(missing(5, "unresolved or failed"));
+                        row.extend(missing(6, "unresolved or failed"));
                     }
                 }
                 let (low, high) = statistics::clopper_pearson(count, group.len(), 0.95);
@@ -271,6 +317,7 @@ fn runs(origins: &[Origin], outcomes: &[Outcome]) -> Table {
             ("run", "", "number of the start; it is a function of seed, origin, mode and run"),
             ("minimum", "", "which minimum of the family, by loss"),
             ("unit", "", "unit that was split; missing: a unit was added"),
+            ("saddles", "", "saddles it rested at on the way and was pushed off"),
             ("end", "", "number of the end (table transitions); missing: unresolved or failed, with the reason"),
             ("loss", "", "population loss at the end"),
             ("time", "t", "time of gradient flow there"),
@@ -286,6 +333,7 @@ fn runs(origins: &[Origin], outcomes: &[Outcome]) -> Table {
             outcome.run.into(),
             (outcome.site + 1).into(),
             outcome.unit.map_or_else(|| Value::Missing("a unit was added".into()), |unit| (unit + 1).into()),
+            outcome.saddles.into(),
             outcome.class.map_or_else(|| end.map_or_else(missing, |_| 0usize.into()), |class| (class + 1).into()),
             end.map_or_else(missing, |end| end.loss.into()),
             end.map_or_else(missing, |end| end.time.into()),
