@@ -21,7 +21,8 @@ another one (split aligned) split in two parts that are pushed apart where this 
 a minimum with K = M + 1. Columns: origin, k1 = family and anti-aligned units of the minimum; end_family, end_k1, end_loss =
 the same of the end; end_eigenvalue, end_transverse = its smallest Hessian eigenvalue inside span(W, V) and across it; runs,
 share = starts that ended there, with a 95 % Clopper-Pearson interval. Below: shares over all four ways, by the number of
-anti-aligned students at the end. An end above its origin would contradict gradient flow: it is counted as a failure.";
+anti-aligned students at the end. A flow that rests at a saddle is pushed off it, and counted in runs.csv. An end
+above its origin would contradict gradient flow: it is counted as a failure.";
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]

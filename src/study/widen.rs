@@ -26,6 +26,9 @@ use crate::report::Report;
 
 const ACTION: &str = "widen the minima";
 
+/// What an interruption leaves.
+const NOT_KEPT: &str = "they were not kept; a search made with `committee landscape --db FILE` need not be repeated";
+
 /// Random directions tried for one along which the loss falls.
 const TRIES: usize = 10_000;
 
@@ -225,7 +228,12 @@ fn minima(spec: &WidenSpec, progress: &(dyn Fn(usize, usize, usize) -> bool + Sy
     let mut problem = search.problem()?;
     problem.students = spec.teachers;
     let mut catalogue = Catalogue::open(None, problem, &spec.teacher.to_string())?;
-    catalogue.fill(spec.searches, &|done, total, unresolved| progress(done, total, unresolved))?;
+    catalogue.fill(spec.searches, &|done, total, unresolved| progress(done, total, unresolved)).map_err(|error| {
+        match error {
+            Error::Interrupted { done, total, .. } => Error::Interrupted { done, total, resume: NOT_KEPT.into() },
+            other => other,
+        }
+    })?;
     let census = catalogue.census(spec.searches)?;
     Ok((catalogue, census))
 }
@@ -303,11 +311,7 @@ fn follow(
         .collect();
     let finished: Vec<Outcome> = outcomes.into_iter().flatten().collect();
     if finished.len() < total {
-        return Err(Error::Interrupted {
-            done: finished.len(),
-            total,
-            resume: "they were not kept; with --db FILE at least the search need not be repeated".into(),
-        });
+        return Err(Error::Interrupted { done: finished.len(), total, resume: NOT_KEPT.into() });
     }
     Ok(finished)
 }

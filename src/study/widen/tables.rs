@@ -197,7 +197,7 @@ fn counts(outcomes: &[&Outcome]) -> Vec<(Option<usize>, usize)> {
     counts
 }
 
-fn of<'a>(outcomes: &'a [Outcome], origin: usize, mode: Option<Mode>) -> Vec<&'a Outcome> {
+fn of(outcomes: &[Outcome], origin: usize, mode: Option<Mode>) -> Vec<&Outcome> {
     outcomes.iter().filter(|o| o.origin == origin && mode.is_none_or(|mode| o.mode == mode)).collect()
 }
 
