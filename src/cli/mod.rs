@@ -17,6 +17,7 @@ mod sgd;
 mod stability;
 mod steady;
 mod validate;
+mod widen;
 
 use std::process::ExitCode;
 
@@ -87,6 +88,8 @@ enum Verb {
     Steady(steady::Arguments),
     /// The unspecialised plateau: loss, rate of escape, length against dimension
     Plateau(plateau::Arguments),
+    /// Add one student to every local minimum with K = M: where gradient flow goes from there
+    Widen(widen::Arguments),
     /// Write the results in a database as CSV, JSON and NPZ
     Export(export::Arguments),
     /// Compute, draw or check the figures of a folder
@@ -131,6 +134,7 @@ fn run(cli: Cli) -> Result<()> {
         Verb::Stability(arguments) => stability::run(&arguments, &output),
         Verb::Steady(arguments) => steady::run(&arguments, &output),
         Verb::Plateau(arguments) => plateau::run(&arguments, &output),
+        Verb::Widen(arguments) => widen::run(&arguments, &output),
         Verb::Export(arguments) => export::run(&arguments, &output),
         Verb::Figure(arguments) => figure::run(&arguments, &output),
         Verb::Completions(arguments) => {

@@ -43,13 +43,7 @@ impl Family {
     pub fn new(overlaps: &Overlaps, canonical: &Canonical, teacher: &Teacher, split: usize, is_zero: bool) -> Family {
         let r = overlaps.r();
         let (k, m) = r.dim();
-        // Overlap with the unit vectors of the teachers, so that short teachers count as long ones do.
-        let norms: Vec<f64> = teacher.gram().diag().iter().map(|t| t.sqrt()).collect();
-        let is_flipped = |i: usize| {
-            let along = r.row(i).iter().zip(&norms).map(|(r, n)| r / n).collect::<Vec<f64>>();
-            let (low, high) = along.iter().fold((0.0f64, 0.0f64), |(l, h), &x| (l.min(x), h.max(x)));
-            -low > high
-        };
+        let is_flipped = |i: usize| is_anti_aligned(overlaps, teacher, i);
         let dead = (0..k).filter(|&i| overlaps.q()[[i, i]] == 0.0).count();
         let mut blocks = matched_blocks(overlaps, canonical);
         for block in &mut blocks {
@@ -111,6 +105,14 @@ impl Family {
         teachers.extend(rest(&teachers, m));
         (students, teachers)
     }
+}
+
+/// Whether a student is anti-aligned: its most negative teacher overlap beats its largest positive one. Overlaps are taken
+/// with the unit vectors of the teachers, so that short teachers count as long ones do.
+pub fn is_anti_aligned(overlaps: &Overlaps, teacher: &Teacher, student: usize) -> bool {
+    let along = overlaps.r().row(student).into_iter().zip(teacher.gram().diag()).map(|(r, t)| r / t.sqrt());
+    let (low, high) = along.fold((0.0f64, 0.0f64), |(l, h), x| (l.min(x), h.max(x)));
+    -low > high
 }
 
 /// When every student has its teacher: `k1 = ...` for flipped units on the branch that continues the single flipped unit,

@@ -14,6 +14,7 @@ pub mod reduced;
 pub mod roots;
 pub mod search;
 pub mod stability;
+pub mod widen;
 mod zero;
 
 pub use family::Family;

@@ -24,6 +24,8 @@ pub mod purpose {
     pub const ROOTS: u64 = 17;
     /// Inputs for the covariance of one step in the linear-noise equations: path `[DIFFUSION]`.
     pub const DIFFUSION: u64 = 15;
+    /// A start with one more unit: path `[WIDEN, origin, mode, run]`.
+    pub const WIDEN: u64 = 19;
 }
 
 /// The ChaCha8 stream with this path under a master seed. Equal paths give equal numbers; different paths are

@@ -21,6 +21,6 @@ pub use gradient::{Coefficients, Field, coefficients};
 pub use hessian::{Hessian, hessian};
 pub use noise::{error_moments, error_moments_with, step_moments};
 pub use noise_derivatives::{drift_derivatives, error_moment_derivatives, overlap_index, step_moment_derivatives};
-pub use one_sided::{OneSided, one_sided};
+pub use one_sided::{OneSided, ZeroUnit, one_sided};
 pub use risk::{risk, risk_exact, signed_risk};
 pub use sectors::{BlockHessian, Sector, SectorValues};

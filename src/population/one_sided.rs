@@ -1,5 +1,7 @@
 //! The loss near a zero unit, where it has one-sided derivatives only.
 
+use ndarray::Array2;
+
 use super::gradient::Field;
 use crate::error::Result;
 use crate::model::{Teacher, Weights};
@@ -15,6 +17,57 @@ pub struct OneSided {
     pub direction: Vec<f64>,
 }
 
+/// The loss near one zero unit: slope along unit directions, and its descent over them (theory 04, eq. 04-one-sided).
+pub struct ZeroUnit {
+    field: Field,
+    trial: Array2<f64>,
+    unit: usize,
+    readout: f64,
+}
+
+impl ZeroUnit {
+    /// For the student with this index, whose row must be zero.
+    pub fn new(weights: &Weights, teacher: &Teacher, task: usize, unit: usize) -> ZeroUnit {
+        let field = Field::new(weights, teacher, task);
+        ZeroUnit { field, trial: weights.rows().clone(), unit, readout: weights.readouts()[[task, unit]] }
+    }
+
+    /// Slope h(u) = a E[(f - f*) g(u.x)] along a unit vector u (D entries) and its gradient a E[(f - f*) g'(u.x) x].
+    /// The loss at length tau along u is L(0) + tau h(u) + a^2 tau^2 / 4 exactly.
+    pub fn slope(&mut self, u: &[f64]) -> (f64, Vec<f64>) {
+        // A unit of length 1 put in place of the zero unit has gradient a E[e g'(u.x) x] + (a^2/2) u, e without it.
+        let a = self.readout;
+        self.trial.row_mut(self.unit).iter_mut().zip(u).for_each(|(t, &u)| *t = u);
+        let gradient = self.field.gradient_at(self.trial.view());
+        let pull: Vec<f64> = gradient.row(self.unit).iter().zip(u).map(|(g, u)| g - 0.5 * a * a * u).collect();
+        let slope: f64 = pull.iter().zip(u).map(|(p, u)| p * u).sum();
+        (slope, pull)
+    }
+
+    /// A local minimum of the slope over unit directions by projected descent from a direction (D entries, any length):
+    /// the slope and the direction, `None` from the zero vector.
+    pub fn steepest_from(&mut self, start: Vec<f64>) -> Option<(f64, Vec<f64>)> {
+        let mut u = normalised(start)?;
+        let (mut slope, mut pull) = self.slope(&u);
+        let mut step = 1.0;
+        for _ in 0..500 {
+            let trial: Vec<f64> = u.iter().zip(&pull).map(|(u, p)| u - step * (p - slope * u)).collect();
+            let Some(trial) = normalised(trial) else { break };
+            let (new_slope, new_pull) = self.slope(&trial);
+            if new_slope < slope - 1e-15 {
+                (u, slope, pull) = (trial, new_slope, new_pull);
+                step *= 1.5;
+            } else {
+                step *= 0.5;
+                if step < 1e-8 {
+                    break;
+                }
+            }
+        }
+        Some((slope, u))
+    }
+}
+
 /// For each zero unit the smallest one-sided derivative of the loss over unit directions in the state's coordinates
 /// (theory 04, eq. 04-one-sided). The slope along u is a E[(f - f*) g(u.x)], minimised by projected descent from each
 /// unit's and teacher's direction, their opposites and their sums.
@@ -24,17 +77,7 @@ pub fn one_sided(weights: &Weights, teacher: &Teacher, task: usize) -> Result<Ve
     let zero: Vec<usize> = (0..k).filter(|&i| rows.row(i).iter().all(|&x| x == 0.0)).collect();
     let mut found = Vec::new();
     for unit in zero {
-        // A unit of length 1 put in place of the zero unit has gradient a E[e g'(u.x) x] + (a^2/2) u, e without it.
-        let a = weights.readouts()[[task, unit]];
-        let mut trial = rows.clone();
-        let mut field = Field::new(weights, teacher, task);
-        let mut slope_and_pull = |u: &[f64]| {
-            trial.row_mut(unit).iter_mut().zip(u).for_each(|(t, &u)| *t = u);
-            let gradient = field.gradient_at(trial.view());
-            let pull: Vec<f64> = gradient.row(unit).iter().zip(u).map(|(g, u)| g - 0.5 * a * a * u).collect();
-            let slope: f64 = pull.iter().zip(u).map(|(p, u)| p * u).sum();
-            (slope, pull)
-        };
+        let mut near = ZeroUnit::new(weights, teacher, task, unit);
         let mut starts: Vec<Vec<f64>> = Vec::new();
         let mut total = vec![0.0; d];
         for row in rows.outer_iter().chain(teacher.vectors().outer_iter()) {
@@ -47,25 +90,10 @@ pub fn one_sided(weights: &Weights, teacher: &Teacher, task: usize) -> Result<Ve
         let mut best = OneSided { unit, slope: f64::INFINITY, direction: vec![0.0; d] };
         for start in starts {
             for sign in [1.0, -1.0] {
-                let Some(mut u) = normalised(start.iter().map(|x| sign * x).collect()) else { continue };
-                let (mut slope, mut pull) = slope_and_pull(&u);
-                let mut step = 1.0;
-                for _ in 0..500 {
-                    let trial: Vec<f64> = u.iter().zip(&pull).map(|(u, p)| u - step * (p - slope * u)).collect();
-                    let Some(trial) = normalised(trial) else { break };
-                    let (new_slope, new_pull) = slope_and_pull(&trial);
-                    if new_slope < slope - 1e-15 {
-                        (u, slope, pull) = (trial, new_slope, new_pull);
-                        step *= 1.5;
-                    } else {
-                        step *= 0.5;
-                        if step < 1e-8 {
-                            break;
-                        }
-                    }
-                }
+                let signed = start.iter().map(|x| sign * x).collect();
+                let Some((slope, direction)) = near.steepest_from(signed) else { continue };
                 if slope < best.slope {
-                    best = OneSided { unit, slope, direction: u };
+                    best = OneSided { unit, slope, direction };
                 }
             }
         }

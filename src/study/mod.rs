@@ -16,6 +16,8 @@ mod steady;
 mod templates;
 mod training;
 mod validate;
+#[cfg(feature = "cli")]
+mod widen;
 
 #[cfg(feature = "cli")]
 pub use export::{ExportSpec, export};
@@ -32,6 +34,8 @@ pub use templates::{TemplatesSpec, templates};
 #[doc(hidden)]
 pub use validate::validate_against;
 pub use validate::{ValidateSpec, validate, validation_curves};
+#[cfg(feature = "cli")]
+pub use widen::{WidenSpec, widen};
 
 /// Mean and, from two values on, its standard error.
 fn mean_and_error(values: &[f64]) -> (f64, Option<f64>) {

@@ -11,3 +11,4 @@ mod landscapes;
 mod learning_rates;
 mod lines;
 mod validate;
+mod widen;

@@ -340,6 +340,13 @@ fn refusals_name_the_number_and_what_is_needed() {
         (vec!["plateau", "--students", ""], vec!["--students"]),
         (vec!["plateau", "--students", "1"], vec!["students K is 1", "at least 2"]),
         (vec!["plateau", "--dimensions", "0"], vec!["dimension d is 0"]),
+        (vec!["widen", "--epsilon", "0"], vec!["epsilon is 0", "above 0"]),
+        (vec!["widen", "--epsilon", "0.5"], vec!["epsilon is 0.5", "at most 0.1"]),
+        (vec!["widen", "--runs", "0"], vec!["runs is 0"]),
+        (vec!["widen", "--searches", "0"], vec!["searches is 0"]),
+        (vec!["widen", "--teachers", "0"], vec!["teachers M is 0"]),
+        (vec!["widen", "--dimension", "3"], vec!["dimension d is 3", "at least 8"]),
+        (vec!["widen", "--db", "none.db", "--teachers", "4"], vec!["--db", "--teachers"]),
         (vec!["plateau", "--spec", "empty.toml"], vec!["number of values of K is 0"]),
     ];
     for (arguments, words) in cases {
@@ -391,9 +398,20 @@ fn a_full_disk_and_closed_pipes_lose_nothing() {
 fn help_shows_examples_and_specs_print() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path();
-    for verb in
-        ["landscape", "families", "flow", "sgd", "validate", "stability", "steady", "plateau", "export", "figure"]
-    {
+    for verb in [
+        "landscape",
+        "families",
+        "follow",
+        "flow",
+        "sgd",
+        "validate",
+        "stability",
+        "steady",
+        "plateau",
+        "widen",
+        "export",
+        "figure",
+    ] {
         let help = text(&run(path, &[verb, "--help"]).stdout);
         assert!(help.matches(&format!("  committee {verb}")).count() >= 2, "{verb}: two worked examples");
     }
