@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 
 import mpmath
 from mpmath import mp, mpf
@@ -285,8 +286,12 @@ class Family:
     def branch(self, users):
         """The points at the given M, from the branch before its first fold"""
         users = sorted(set(float(m) for m in users) - {float(START_M)})
-        points = self.follow(False, (1.5, 300), [m for m in users if m < START_M])
-        points += self.follow(True, (1.5, self.options.top), [m for m in users if m > START_M])[1:]
+        points = []
+        for up, stops in ((False, (1.5, 300)), (True, (1.5, self.options.top))):
+            wanted = [m for m in users if (m > START_M) == up]
+            # Longer lists are not read to their end.
+            for first in range(0, max(len(wanted), 1), 8):
+                points += self.follow(up, stops, wanted[first : first + 8])[min(1, len(points)) :]
         return points
 
     def branch_points(self, split):
@@ -372,11 +377,15 @@ def symmetric(k1, split, u):
     return {e: entries.get(e, mpf(0)) for e in ENTRIES}
 
 
-def rows(path, columns):
-    with open(path, newline="", encoding="utf-8") as lines:
-        found = list(csv.DictReader(lines))
+def rows(directories, name, columns):
+    """Rows of a table of `committee follow` in each directory, with k1 from its spec and M for its parameter p"""
+    found = []
+    for directory in map(pathlib.Path, directories):
+        spec = tomllib.loads((directory / "spec.toml").read_text(encoding="utf-8"))
+        with open(directory / name, newline="", encoding="utf-8") as lines:
+            found += [{**row, "k1": spec["flipped"], "M": row["p"]} for row in csv.DictReader(lines)]
     if not found or any(column not in found[0] for column in columns):
-        sys.exit(f"{path}: wants a header and rows with the columns {', '.join(columns)}")
+        sys.exit(f"{name}: wants a header and rows with the columns {', '.join(columns)}")
     return found
 
 
@@ -385,9 +394,9 @@ def verdict(label, difference):
     return difference <= BAR
 
 
-def compare_branch(families, path, limit):
+def compare_branch(families, directories, limit):
     """Our points against AUTO's at the same M, on whichever side of a fold is closer"""
-    every, good = rows(path, ("k1", "M", "loss", *ENTRIES)), True
+    every, good = rows(directories, "branch.csv", ("p", "loss", "a1", "c12", "a2", "b2", "c21")), True
     for family in families:
         ours = [row for row in every if int(float(row["k1"])) == family.k1]
         if not ours:
@@ -415,9 +424,9 @@ def compare_branch(families, path, limit):
     return good
 
 
-def compare_events(events, path):
+def compare_events(events, directories):
     """Each special point of AUTO against our nearest one of the same family"""
-    every, good, used = rows(path, ("k1", "kind", "M")), True, set()
+    every, good, used = rows(directories, "events.csv", ("kind", "p")), True, set()
     for event in events:
         if event["kind"] == "MX":
             continue
@@ -425,7 +434,7 @@ def compare_events(events, path):
         label = f"k1 = {event['k1']}, {event['kind']} at {event['M']:.10f}, {event['what']}"
         nearest = min(ours, key=lambda i: abs(float(every[i]["M"]) - event["M"]), default=None)
         if nearest is None or abs(float(every[nearest]["M"]) - event["M"]) > 1e-2:
-            print(f"{label}: not in {path}")
+            print(f"{label}: not among ours")
             continue
         used.add(nearest)
         good &= verdict(f"{label}; ours: {every[nearest]['kind']}", abs(float(every[nearest]["M"]) - event["M"]))
@@ -518,8 +527,7 @@ def arguments():
     parser.add_argument("--top", type=float, default=200.0, help="largest M")
     parser.add_argument("--dsmax", type=float, default=0.1, help="AUTO's largest step")
     parser.add_argument("--no-polish", action="store_true", help="leave out the check with mpmath")
-    parser.add_argument("--ours-branch", metavar="FILE", help="CSV: k1, M, loss, a1, b1, c12, a2, b2, c21")
-    parser.add_argument("--ours-events", metavar="FILE", help="CSV: k1, kind, M")
+    parser.add_argument("--ours", nargs="+", metavar="DIR", help="directories written by `committee follow`")
     parser.add_argument("--limit", type=int, default=200, help="most points of a family that are compared")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--command", help="time this command in turn with AUTO")
@@ -542,12 +550,11 @@ def main():
         program = build(options, directory)
         families = [Family(k1, options, program, directory) for k1 in options.families]
         events = tables(families, options)
-        if options.ours_branch:
+        if options.ours:
             print()
-            good &= compare_branch(families, options.ours_branch, options.limit)
-        if options.ours_events:
+            good &= compare_branch(families, options.ours, options.limit)
             print()
-            good &= compare_events(events, options.ours_events)
+            good &= compare_events(events, options.ours)
         times(families, options)
     return 0 if good else 1
 
