@@ -159,9 +159,10 @@ fn modes(shape: &Shape, x: &[f64], p: f64) -> Result<Vec<(Mode, usize)>> {
     Ok(out)
 }
 
-/// Steps that suit families: a tenth to a quarter of a teacher.
+/// Steps that suit families: up to a quarter of a teacher, or a two hundredth of a wide range.
 pub fn options(range: (f64, f64)) -> Options {
-    Options { step: 0.02, largest: 0.25, points: 4000, range, tolerance: 1e-11, ..Options::default() }
+    let largest = 0.25f64.max((range.1 - range.0).min(1e4) / 200.0);
+    Options { step: 0.02, largest, points: 4000, range, tolerance: 1e-11, ..Options::default() }
 }
 
 /// Follows a family from a state of its own, first toward larger (direction > 0) or smaller values of its parameter, and

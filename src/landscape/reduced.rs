@@ -9,7 +9,7 @@ use crate::model::{BlockTeacher, Blocks, Entry, Partition};
 use crate::numerics::linalg;
 use crate::numerics::root::{self, System};
 use crate::numerics::tolerance;
-use crate::population::{BlockHessian, Sector, SectorValues, block_gradient, block_risk};
+use crate::population::{BlockEquations, BlockHessian, Sector, SectorValues, Workspace, block_gradient, block_risk};
 
 /// A parameter of a family that may take real values.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -169,6 +169,15 @@ impl Shape {
         shape.state(&shape.entries(unknowns)?)
     }
 
+    /// Gradient and second derivatives by the unknowns; `None` outside the parameter's range.
+    fn evaluated(&self, x: &[f64], p: f64, second: bool) -> Option<Workspace> {
+        let shape = self.at(p);
+        let equations = BlockEquations::new(&shape.state(&vec![0.0; x.len()]).ok()?);
+        let mut work = Workspace::default();
+        equations.evaluate(x, second, &mut work);
+        Some(work)
+    }
+
     /// The Hessian by sectors at unknowns x and parameter p.
     ///
     /// # Errors
@@ -199,15 +208,18 @@ impl System for Shape {
     }
 
     fn residual(&self, x: &[f64], p: f64) -> Array1<f64> {
-        let nothing = Array1::from_elem(x.len(), f64::NAN);
-        let Ok(state) = self.state_at(x, p) else { return nothing };
-        let Ok(scales) = self.at(p).scales() else { return nothing };
-        block_gradient::<f64>(&state).iter().zip(scales).map(|(g, scale)| g * scale).collect()
+        match self.evaluated(x, p, false) {
+            Some(work) => work.gradient.into(),
+            None => Array1::from_elem(x.len(), f64::NAN),
+        }
     }
 
     fn jacobian(&self, x: &[f64], p: f64) -> Array2<f64> {
-        let block = self.state_at(x, p).ok().and_then(|state| BlockHessian::new(&state).block(Sector::Trivial));
-        block.unwrap_or_else(|| Array2::from_elem((x.len(), x.len()), f64::NAN))
+        let n = x.len();
+        let second = self.evaluated(x, p, true).map(|work| work.hessian);
+        second
+            .and_then(|flat| Array2::from_shape_vec((n, n), flat).ok())
+            .unwrap_or_else(|| Array2::from_elem((n, n), f64::NAN))
     }
 }
 
