@@ -6,6 +6,7 @@ pub mod branches;
 pub mod catalogue;
 pub mod family;
 pub mod fixed_point;
+pub mod patterns;
 pub mod point;
 pub mod reduced;
 pub mod roots;
