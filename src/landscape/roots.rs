@@ -160,7 +160,7 @@ impl Known {
         match end {
             End::Known(index) => plain.then_some((index, false)),
             End::New(new) => {
-                let (found, entries, unknowns) = *new;
+                let New { found, entries, unknowns } = *new;
                 let same = if found.isolated {
                     self.near(&entries[0], tolerance::SAME_POINT)
                 } else {
@@ -187,7 +187,13 @@ enum End {
     ZeroUnit,
     Known(usize),
     /// A root that was not known when the batch began: with its entries and unknowns, relabelled in all ways.
-    New(Box<(Found, Vec<Vec<f64>>, Vec<Vec<f64>>)>),
+    New(Box<New>),
+}
+
+struct New {
+    found: Found,
+    entries: Vec<Vec<f64>>,
+    unknowns: Vec<Vec<f64>>,
 }
 
 struct Finder<'a> {
@@ -272,7 +278,8 @@ impl Finder<'_> {
             }
             images
         };
-        Some(End::New(Box::new((Found { point, hits: 0, isolated }, images(&entries), images(&unknowns)))))
+        let found = Found { point, hits: 0, isolated };
+        Some(End::New(Box::new(New { found, entries: images(&entries), unknowns: images(&unknowns) })))
     }
 
     /// Damped Newton steps on the deflated gradient; the last evaluation of `work` is at the end.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::groups::{self, Groups};
 use crate::error::Result;
 use crate::landscape::branches::{self, Named};
+use crate::landscape::patterns;
 use crate::landscape::reduced::{BlockPoint, Shape};
 use crate::landscape::roots::{self, Roots, Search};
 use crate::landscape::stability::{analyse, reduce_to_span};
@@ -101,7 +102,7 @@ pub fn families(spec: &FamiliesSpec, go_on: &dyn Fn(u64) -> bool) -> Result<Repo
     let shapes = spec.shapes()?;
     let mut report = Report::new("families", spec, Some(spec.seed));
     let (named, aliases) = match groups::parse(spec)? {
-        Groups::Given(shape) => (branches::patterns(&shape, spec.correlation, PATTERNS)?, Vec::new()),
+        Groups::Given(shape) => (patterns::patterns(&shape, spec.correlation, PATTERNS)?, Vec::new()),
         Groups::Flipped { list, teachers, extra } => {
             let whole = spec.starts > 0 && teachers.fract() == 0.0 && teachers <= ALIASES;
             let all: Vec<f64> = (0..=if whole { teachers as usize } else { 0 }).map(|k1| k1 as f64).collect();
@@ -218,7 +219,7 @@ fn merge(rows: &mut Vec<Row>, shape: &Shape, found: Roots, aliases: &[(String, f
             row.isolated = root.isolated;
             continue;
         }
-        let alias = aliases.iter().find(|(_, loss)| same_loss(*loss, root.point.loss));
+        let alias = aliases.iter().rev().find(|(_, loss)| same_loss(*loss, root.point.loss));
         let branch = match alias {
             _ if root.point.verdict == Verdict::GlobalMinimum => "global".to_string(),
             Some((name, _)) => name.clone(),
