@@ -2,6 +2,7 @@
 //!
 //! The loss is L = E[(f - f*)^2] / 2 over x ~ N(0, I); label noise is not included.
 
+mod block_noise;
 mod blocks;
 mod fields;
 mod gradient;
@@ -13,6 +14,7 @@ mod one_sided;
 mod risk;
 mod sectors;
 
+pub use block_noise::{Add, BlockFields, Unit, block_error_moments, block_step_moments};
 pub use blocks::{block_gradient, block_risk};
 pub use fields::Fields;
 pub use gradient::{Coefficients, Field, coefficients};
