@@ -6,6 +6,7 @@ mod figure;
 mod flow;
 mod interrupt;
 mod landscape;
+mod limits;
 mod output;
 mod plateau;
 mod progress;
@@ -78,6 +79,8 @@ enum Verb {
     Stability(stability::Arguments),
     /// Where SGD at a constant learning rate settles near the exact solution
     Steady(steady::Arguments),
+    /// Up to which learning rate SGD stays at the bad minima with flipped units
+    Limits(limits::Arguments),
     /// The unspecialised plateau: loss, rate of escape, length against dimension
     Plateau(plateau::Arguments),
     /// Write the results in a database as CSV, JSON and NPZ
@@ -121,6 +124,7 @@ fn run(cli: Cli) -> Result<()> {
         Verb::Validate(arguments) => validate::run(&arguments, &output),
         Verb::Stability(arguments) => stability::run(&arguments, &output),
         Verb::Steady(arguments) => steady::run(&arguments, &output),
+        Verb::Limits(arguments) => limits::run(&arguments, &output),
         Verb::Plateau(arguments) => plateau::run(&arguments, &output),
         Verb::Export(arguments) => export::run(&arguments, &output),
         Verb::Figure(arguments) => figure::run(&arguments, &output),

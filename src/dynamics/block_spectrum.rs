@@ -140,6 +140,34 @@ impl BlockSpectrum {
         self.spaces.iter().map(|space| space.sector).collect()
     }
 
+    /// Dimension of a sector's block; 0 for a sector that does not occur.
+    pub fn size(&self, sector: Sector) -> usize {
+        self.spaces.iter().find(|space| space.sector == sector).map_or(0, |space| space.basis.ncols())
+    }
+
+    /// The block of one sector of the Jacobian of [`BlockSpectrum::rates`]; empty for a sector that does not occur.
+    ///
+    /// # Errors
+    /// Those of [`BlockSgd::at`].
+    pub fn block(&self, sector: Sector, x: &[f64], p: f64) -> Result<Array2<f64>> {
+        match self.spaces.iter().find(|space| space.sector == sector) {
+            Some(space) => Ok(space.basis.t().dot(&self.jacobian(space.system, x, p)?).dot(&space.basis)),
+            None => Ok(Array2::zeros((0, 0))),
+        }
+    }
+
+    /// Jacobian of a finer system in overlaps times the square roots of their counts.
+    fn jacobian(&self, system: usize, x: &[f64], p: f64) -> Result<Array2<f64>> {
+        let (system, map) = &self.systems[system];
+        let system = system.at(p)?;
+        let carried: Vec<f64> = map.iter().map(|&at| x[at]).collect();
+        let (mut jacobian, scales) = (system.velocity_derivatives(&carried), scales(&system));
+        for ((row, column), slope) in jacobian.indexed_iter_mut() {
+            *slope *= scales[row] / scales[column];
+        }
+        Ok(jacobian)
+    }
+
     /// Eigenvalues of the Jacobian of the velocity divided by the learning rate at x (unknowns of the original system) and
     /// the value p of its parameter, by sector. With their multiplicities they are those of the dense Jacobian divided by
     /// the learning rate.
@@ -147,16 +175,8 @@ impl BlockSpectrum {
     /// # Errors
     /// Those of the eigenvalue solver; of [`BlockSgd::at`].
     pub fn rates(&self, x: &[f64], p: f64) -> Result<Vec<SectorRates>> {
-        let mut jacobians = Vec::with_capacity(self.systems.len());
-        for (system, map) in &self.systems {
-            let system = system.at(p)?;
-            let carried: Vec<f64> = map.iter().map(|&at| x[at]).collect();
-            let (mut jacobian, scales) = (system.velocity_derivatives(&carried), scales(&system));
-            for ((row, column), slope) in jacobian.indexed_iter_mut() {
-                *slope *= scales[row] / scales[column];
-            }
-            jacobians.push(jacobian);
-        }
+        let jacobians =
+            (0..self.systems.len()).map(|system| self.jacobian(system, x, p)).collect::<Result<Vec<_>>>()?;
         let mut out = Vec::with_capacity(self.spaces.len());
         for space in &self.spaces {
             let block = space.basis.t().dot(&jacobians[space.system]).dot(&space.basis);

@@ -5,6 +5,7 @@ mod export;
 mod flow;
 #[cfg(feature = "cli")]
 mod landscape;
+mod limits;
 mod plateau;
 mod sgd;
 mod spectrum;
@@ -19,6 +20,7 @@ pub use export::{ExportSpec, export};
 pub use flow::{FlowSpec, flow};
 #[cfg(feature = "cli")]
 pub use landscape::{LandscapeSpec, OverlapMatrices, landscape, overlap_matrices};
+pub use limits::{LimitsSpec, learning_rate_limits};
 pub use plateau::{PlateauSpec, plateau};
 pub use sgd::{SgdSpec, Simulator, sgd};
 pub use stability::{Normalisation, StabilitySpec, stability};
