@@ -37,7 +37,7 @@ pub struct Arguments {
     /// Largest learning rate [default: twice the local threshold of the exact solution]
     #[arg(long, value_name = "ETA", allow_negative_numbers = true)]
     max_rate: Option<f64>,
-    /// Find each limit once more from the dense equations (M up to about 12)
+    /// Find each limit once more from the dense equations (seconds at M = 8, minutes at M = 12)
     #[arg(long)]
     dense_check: bool,
 }

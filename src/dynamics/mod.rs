@@ -15,4 +15,6 @@ pub use flow::{Descent, Integrator, evolve};
 #[doc(hidden)]
 pub use sgd::Fault;
 pub use sgd::{Equations, Evolution, Outcome, evolve_sgd, iterate_map};
-pub use steady::{Steady, excess_loss_slope, far_threshold, local_threshold, plateau, steady_state};
+pub use steady::{
+    Steady, excess_loss_slope, far_threshold, local_threshold, orthonormal_threshold, plateau, steady_state,
+};

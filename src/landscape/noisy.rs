@@ -15,6 +15,10 @@ use crate::population::Sector;
 /// Largest real part, divided by the learning rate, of an eigenvalue that is taken as zero at a located event.
 const LOCATED: f64 = 1e-8;
 
+/// Largest change of Q, in units of its largest entry, between two steps of the dense check: beyond a limit Newton's method
+/// may find a fixed point of another kind.
+const NEAR: f64 = 0.05;
+
 const ACTION: &str = "follow a minimum in the learning rate";
 
 /// How a fixed point stops to be one that SGD stays at.
@@ -228,7 +232,7 @@ impl Followed {
     /// The fixed point at a learning rate below the limit, from the nearest point of the branch below it.
     ///
     /// # Errors
-    /// [`Error::NotConverged`].
+    /// [`Error::NotConverged`], and [`Error::Spec`] when the solution found is another one.
     pub fn at(&self, learning_rate: f64) -> Result<Vec<f64>> {
         let below = self.branch.points.iter().take_while(|point| point.p <= learning_rate).last();
         let start = below.unwrap_or(&self.branch.points[0]);
@@ -237,7 +241,12 @@ impl Followed {
             near < (learning_rate - start.p).abs()
         });
         let guess = limit.map_or(&start.x, |limit| &limit.x);
-        self.system.fixed_point(guess, learning_rate)
+        let x = self.system.fixed_point(guess, learning_rate)?;
+        let moved = x.iter().zip(guess).fold(0.0f64, |most, (a, b)| most.max((a - b).abs()));
+        if !(moved < linalg::max_abs(guess)) {
+            return Err(Error::Spec { action: ACTION, problem: format!("no fixed point nearby at {learning_rate}") });
+        }
+        Ok(x)
     }
 
     /// The limit from the dense equations alone, bisected in the learning rate to `tolerance` between `reach` below the
@@ -261,7 +270,7 @@ impl Followed {
             let Ok(steady) = steady_state(&equations, guess) else { return Ok(None) };
             let moved = linalg::max_abs(&(steady.overlaps.q() - guess.q())) / linalg::max_abs(guess.q());
             let stable = steady.eigenvalues.first().is_some_and(|value| value[0] < 0.0);
-            Ok((stable && moved < 0.3).then_some(steady.overlaps))
+            Ok((stable && moved < NEAR).then_some(steady.overlaps))
         };
         let Some(mut guess) = settle(&start, low)? else { return Err(refuse(low, "not stable")) };
         if settle(&guess, high)?.is_some() {

@@ -4,12 +4,12 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::training::at_least_one;
-use crate::dynamics::{far_threshold, local_threshold};
+use crate::dynamics::{far_threshold, orthonormal_threshold};
 use crate::error::{Error, Result};
 use crate::landscape::noisy::{Followed, follow_minimum};
 use crate::landscape::reduced::{BlockPoint, Shape, flipped_guess, solve};
 use crate::landscape::stability::Verdict;
-use crate::model::{Sgd, Teacher};
+use crate::model::Sgd;
 use crate::report::{Report, Table, Value};
 
 /// Which minima.
@@ -26,7 +26,7 @@ pub struct LimitsSpec {
     pub weight_decay: f64,
     /// Largest learning rate; 0: twice the local threshold.
     pub max_rate: f64,
-    /// Find each limit a second time from the dense equations, whose cost grows like M^6.
+    /// Find each limit a second time from the dense equations: seconds at M = 8, minutes at M = 12.
     pub dense_check: bool,
 }
 
@@ -45,8 +45,9 @@ impl Default for LimitsSpec {
 }
 
 const ACTION: &str = "find the limits of the minima";
-/// Half the bracket of the dense check, in units of the local threshold, and its final width.
-const REACH: f64 = 0.005;
+/// Reach of the dense check in units of the local threshold, and its final width. A reach of 0.005 lets Newton's method
+/// leave the branch at K = M = 12, k1 = 4.
+const REACH: f64 = 0.0005;
 const CLOSE: f64 = 1e-6;
 
 /// Table `limits`, one row for each k1: the learning rate at which the fixed point that is a minimum at 0 ceases to exist or
@@ -54,7 +55,7 @@ const CLOSE: f64 = 1e-6;
 /// global minimum, without label noise and decay) and `far_threshold`.
 ///
 /// # Errors
-/// [`Error::Count`], [`Error::Real`] for numbers out of range; those of the thresholds. A minimum that cannot be followed is
+/// [`Error::Count`], [`Error::Real`] for numbers out of range. A minimum that cannot be followed is
 /// a row with its reason.
 pub fn learning_rate_limits(spec: &LimitsSpec) -> Result<Report> {
     at_least_one(ACTION, &[("the batch size", spec.batch)])?;
@@ -78,7 +79,7 @@ pub fn learning_rate_limits(spec: &LimitsSpec) -> Result<Report> {
     let rule =
         Sgd { batch: spec.batch, label_noise: spec.label_noise, weight_decay: spec.weight_decay, ..Sgd::default() }
             .checked()?;
-    let local = local_threshold(&Teacher::orthonormal(m)?, spec.batch)?;
+    let local = orthonormal_threshold(m, spec.batch);
     let largest = if spec.max_rate > 0.0 { spec.max_rate } else { 2.0 * local };
     let asked: Vec<usize> = if spec.flipped.is_empty() { (1..m).collect() } else { spec.flipped.clone() };
     let found: Vec<Result<Followed>> = asked.par_iter().map(|&k1| follow(k1, m, rule, largest)).collect();
