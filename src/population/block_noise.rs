@@ -3,7 +3,7 @@
 //!
 //! Four units enter an average of e^2 H_i H_k, and by symmetry only the pattern of equal indices among them matters. The
 //! indices of i and k are fixed; each further unit takes an index that is there already, or one of the n - (indices of its
-//! set that are taken) others. So the sums are polynomials in the sizes, which may be real (theory 08).
+//! set that are taken) others. So the sums are polynomials in the sizes, which may be real (theory 06, eq. 06-classes).
 
 use std::f64::consts::PI;
 
@@ -376,7 +376,8 @@ mod tests {
     fn examples() -> Vec<Blocks> {
         let make = |seed: usize, teachers: &[f64], matched: &[usize], free: &[f64], rho: f64| {
             let partition = Partition::new(teachers, matched, free).unwrap();
-            let entry = |i: usize| 0.4 * (1.7 * i as f64 + seed as f64).sin() + if i.is_multiple_of(3) { 0.6 } else { 0.0 };
+            let entry =
+                |i: usize| 0.4 * (1.7 * i as f64 + seed as f64).sin() + if i.is_multiple_of(3) { 0.6 } else { 0.0 };
             let entries: Vec<f64> = (0..partition.entries().len()).map(entry).collect();
             let readouts = (0..matched.len() + free.len()).map(|g| [1.0, 0.6, -1.3][(g + seed) % 3]).collect();
             Blocks::new(partition, BlockTeacher::correlated(teachers.len(), rho), &entries, Some(readouts)).unwrap()

@@ -345,7 +345,8 @@ fn a_full_disk_and_closed_pipes_lose_nothing() {
 fn help_shows_examples_and_specs_print() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path();
-    for verb in ["landscape", "flow", "sgd", "validate", "stability", "steady", "plateau", "export", "figure"] {
+    for verb in ["landscape", "flow", "sgd", "validate", "stability", "steady", "limits", "plateau", "export", "figure"]
+    {
         let help = text(&run(path, &[verb, "--help"]).stdout);
         assert!(help.matches(&format!("  committee {verb}")).count() >= 2, "{verb}: two worked examples");
     }
