@@ -494,4 +494,25 @@ mod tests {
             assert!(moved < 1e-9, "{eta}: {moved:e}");
         }
     }
+
+    /// A size as the parameter: at a whole size the fixed point is that of the system made there, and real sizes join them.
+    #[test]
+    fn sizes_can_be_varied() {
+        let make = |m: f64, parameter| {
+            let shape = Shape::flipped(1.0, m, 0);
+            let state = solve(&shape, &flipped_guess(&shape)).unwrap();
+            let system = BlockSgd::new(&state, Sgd::default(), parameter).unwrap();
+            (system.pack(&state), system)
+        };
+        let (start, system) = make(8.0, BlockParameter::Size(1));
+        let (other, direct) = make(9.0, BlockParameter::LearningRate);
+        let (moved, there) = (system.fixed_point(&start, 8.0).unwrap(), direct.fixed_point(&other, 0.1).unwrap());
+        for (a, b) in moved.iter().zip(&there) {
+            assert!((a - b).abs() < 1e-10, "{a} {b}");
+        }
+        assert_eq!((system.value(), system.at(8.0).unwrap().partition()), (7.0, direct.partition()));
+        let loss = |n: f64| system.at(n).unwrap().risk(&system.fixed_point(&start, n).unwrap());
+        let [a, b, c] = [7.0, 7.5, 8.0].map(loss);
+        assert!((a > b && b > c) && (b - 0.5 * (a + c)).abs() < 0.1 * (a - c), "{a} {b} {c}");
+    }
 }
