@@ -9,6 +9,7 @@ mod follow;
 mod gallery;
 mod interrupt;
 mod landscape;
+mod limits;
 mod output;
 mod plateau;
 mod progress;
@@ -86,6 +87,8 @@ enum Verb {
     Stability(stability::Arguments),
     /// Where SGD at a constant learning rate settles near the exact solution
     Steady(steady::Arguments),
+    /// Up to which learning rate SGD stays at the bad minima with flipped units
+    Limits(limits::Arguments),
     /// The unspecialised plateau: loss, rate of escape, length against dimension
     Plateau(plateau::Arguments),
     /// Add one student to every local minimum with K = M: where gradient flow goes from there
@@ -133,6 +136,7 @@ fn run(cli: Cli) -> Result<()> {
         Verb::Validate(arguments) => validate::run(&arguments, &output),
         Verb::Stability(arguments) => stability::run(&arguments, &output),
         Verb::Steady(arguments) => steady::run(&arguments, &output),
+        Verb::Limits(arguments) => limits::run(&arguments, &output),
         Verb::Plateau(arguments) => plateau::run(&arguments, &output),
         Verb::Widen(arguments) => widen::run(&arguments, &output),
         Verb::Export(arguments) => export::run(&arguments, &output),

@@ -243,6 +243,13 @@ pub fn local_threshold(teacher: &Teacher, batch: usize) -> Result<f64> {
     })
 }
 
+/// [`local_threshold`] of K = M orthonormal teachers with readouts 1, in closed form (theory 06, eq. 06-orthonormal).
+pub fn orthonormal_threshold(units: usize, batch: usize) -> f64 {
+    let k = units as f64;
+    let root = ((k + 2.0) * (k + 2.0) - 4.0 * (k * k + k + 2.0) / (k + 1.0)).sqrt();
+    8.0 * batch as f64 / (k + 2.0 + root)
+}
+
 /// P of the distinct ones among four unit fields to be positive.
 fn all_positive(links: &[Link], k: usize, mut units: [usize; 4]) -> f64 {
     units.sort_unstable();
@@ -302,6 +309,7 @@ mod tests {
             let found = local_threshold(&teacher, 1).unwrap();
             assert!((found - expected).abs() < 1e-9, "M = {m}: {found}");
             assert!((local_threshold(&teacher, 4).unwrap() - 4.0 * found).abs() < 1e-12);
+            assert!((orthonormal_threshold(m, 1) / found - 1.0).abs() < 1e-12, "M = {m}");
         }
         assert_eq!(far_threshold(&[1.0; 8], 1), 0.25);
     }

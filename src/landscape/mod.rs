@@ -9,6 +9,7 @@ pub mod expansion;
 pub mod family;
 pub mod fixed_point;
 pub mod known;
+pub mod noisy;
 pub mod patterns;
 pub mod point;
 pub mod reduced;

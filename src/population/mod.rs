@@ -2,6 +2,7 @@
 //!
 //! The loss is L = E[(f - f*)^2] / 2 over x ~ N(0, I); label noise is not included.
 
+mod block_noise;
 mod blocks;
 mod equations;
 mod fields;
@@ -14,6 +15,7 @@ mod one_sided;
 mod risk;
 mod sectors;
 
+pub use block_noise::{Add, BlockFields, Unit, block_error_moments, block_step_moments};
 pub use blocks::{block_gradient, block_risk};
 pub use equations::{BlockEquations, Workspace};
 pub use fields::Fields;

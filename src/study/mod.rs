@@ -8,6 +8,7 @@ mod follow;
 mod groups;
 #[cfg(feature = "cli")]
 mod landscape;
+mod limits;
 mod plateau;
 mod sgd;
 mod spectrum;
@@ -26,6 +27,7 @@ pub use flow::{FlowSpec, flow};
 pub use follow::{Along, FollowSpec, Start, follow, started};
 #[cfg(feature = "cli")]
 pub use landscape::{LandscapeSpec, OverlapMatrices, landscape, overlap_matrices};
+pub use limits::{LimitsSpec, learning_rate_limits};
 pub use plateau::{PlateauSpec, plateau};
 pub use sgd::{SgdSpec, Simulator, sgd};
 pub use stability::{Normalisation, StabilitySpec, stability};

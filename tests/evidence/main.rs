@@ -4,6 +4,7 @@
 //! minute. The last output of each stands in this folder as `NAME.txt`.
 
 mod basins;
+mod block_noise;
 mod continuation;
 mod families;
 mod interruption;

@@ -407,6 +407,7 @@ fn help_shows_examples_and_specs_print() {
         "validate",
         "stability",
         "steady",
+        "limits",
         "plateau",
         "widen",
         "export",

@@ -1,0 +1,329 @@
+//! Minima at a finite learning rate: the fixed points of one-pass SGD that grow out of them, followed in the learning rate
+//! to where they cease to exist or to be stable (theory 06).
+
+use ndarray::{Array1, Array2};
+
+use crate::dynamics::{BlockParameter, BlockSgd, BlockSpectrum, Equations, steady_state};
+use crate::error::{Error, Result};
+use crate::model::{Blocks, Overlaps, Sgd};
+use crate::numerics::follow::{self, Branch, Event, Options, Point};
+use crate::numerics::linalg;
+use crate::numerics::root::System;
+use crate::numerics::singular::{self, Critical, hopf};
+use crate::population::Sector;
+
+/// Largest real part, divided by the learning rate, of an eigenvalue that is taken as zero at a located event.
+const LOCATED: f64 = 1e-8;
+
+/// Largest change of Q, in units of its largest entry, between two steps of the dense check: beyond a limit Newton's method
+/// may find a fixed point of another kind.
+const NEAR: f64 = 0.05;
+
+const ACTION: &str = "follow a minimum in the learning rate";
+
+/// How a fixed point stops to be one that SGD stays at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LimitKind {
+    /// It meets an unstable one of the same symmetry; beyond there is neither.
+    Fold,
+    /// A real eigenvalue passes zero.
+    Real,
+    /// A complex pair passes the imaginary axis.
+    Hopf,
+}
+
+impl LimitKind {
+    /// Name for tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            LimitKind::Fold => "fold",
+            LimitKind::Real => "real eigenvalue",
+            LimitKind::Hopf => "Hopf",
+        }
+    }
+}
+
+/// The end of a stable branch.
+#[derive(Clone, Debug)]
+pub struct Limit {
+    pub kind: LimitKind,
+    pub learning_rate: f64,
+    /// Arclength between the last two points with opposite signs.
+    pub width: f64,
+    /// The same learning rate from F = 0, B phi = 0, |phi| = 1 solved at once (B the block of the sector), with its error;
+    /// `None` for a Hopf point or where that did not converge.
+    pub direct: Option<(f64, f64)>,
+    pub sector: Sector,
+    /// Dimension of the sector.
+    pub multiplicity: f64,
+    /// Frequency per unit of t = steps / d at a Hopf point, else 0.
+    pub frequency: f64,
+    /// Population loss there.
+    pub loss: f64,
+    /// Overlaps there.
+    pub x: Vec<f64>,
+}
+
+/// Loss and leading eigenvalue at a point of a branch.
+#[derive(Clone, Copy, Debug)]
+pub struct Settled {
+    pub learning_rate: f64,
+    pub loss: f64,
+    /// (Real, imaginary) part of the eigenvalue with the largest real part, per unit of t = steps / d.
+    pub leading: [f64; 2],
+    pub sector: Sector,
+}
+
+/// A minimum followed in the learning rate.
+#[derive(Clone, Debug)]
+pub struct Followed {
+    pub system: BlockSgd,
+    pub spectrum: BlockSpectrum,
+    /// Tests: the largest real part of each sector, divided by the learning rate.
+    pub branch: Branch,
+    /// `None`: stable up to the end of the branch.
+    pub limit: Option<Limit>,
+}
+
+/// Follows the fixed point of SGD that is this critical point of the loss at learning rate 0 upward, until it is unstable,
+/// turns back, or reaches `largest`. Only learning rate / batch matters.
+///
+/// # Errors
+/// [`Error::Spec`] when the state is unstable at learning rate 0; those of the rule, of the start and of the eigenvalues. A
+/// branch that ends early says so in `branch.end`.
+pub fn follow_minimum(state: &Blocks, rule: Sgd, largest: f64) -> Result<Followed> {
+    let system = BlockSgd::new(state, rule, BlockParameter::LearningRate)?;
+    let spectrum = BlockSpectrum::new(&system)?;
+    // Near the rate at which the exact solution loses stability.
+    let students = system.partition().student_count();
+    let unit = 4.0 * rule.batch as f64 / (students + 1.0);
+    let units = students + system.partition().teacher_count();
+    let options = Options {
+        step: 0.01 * unit,
+        largest: 0.1 * unit,
+        smallest: 1e-8 * unit,
+        range: (0.0, largest),
+        // Rounding of the sums over all units.
+        tolerance: f64::max(1e-11, 1e-15 * units * units * unit),
+        points: 4000,
+        ..Options::default()
+    };
+    let tests = |x: &[f64], p: f64| -> Result<Vec<f64>> {
+        let first = |values: &[[f64; 2]]| values.first().map_or(f64::NEG_INFINITY, |value| value[0]);
+        Ok(spectrum.rates(x, p)?.iter().map(|level| first(&level.values)).collect())
+    };
+    let first = follow::start(&system, &system.pack(state), 0.0, 1.0, &options)?;
+    let at_zero = tests(&first.x, 0.0)?;
+    if let Some(value) = at_zero.iter().find(|value| !(**value < 0.0)) {
+        return Err(Error::Spec {
+            action: ACTION,
+            problem: format!("the state is no strict minimum: eigenvalue {value:.3e} of the flow of the overlaps"),
+        });
+    }
+    let stable = |point: &Point| point.tests.iter().all(|value| *value < 0.0) && point.tangent[point.x.len()] > 0.0;
+    let branch = follow::follow_from(&system, &first, &options, &tests, &mut |point| stable(point))?;
+    let limit = first_limit(&system, &spectrum, &branch)?;
+    Ok(Followed { system, spectrum, branch, limit })
+}
+
+fn first_limit(system: &BlockSgd, spectrum: &BlockSpectrum, branch: &Branch) -> Result<Option<Limit>> {
+    // In the order of travel: between two points of the branch by the distance from the first.
+    let distance = |event: &follow::Located| {
+        let from = &branch.points[event.before];
+        let square: f64 = event.point.x.iter().zip(&from.x).map(|(a, b)| (a - b) * (a - b)).sum();
+        (square + (event.point.p - from.p).powi(2)).sqrt()
+    };
+    let order =
+        |a: &&follow::Located, b: &&follow::Located| a.before.cmp(&b.before).then(distance(a).total_cmp(&distance(b)));
+    // A test that jumps through zero is no event.
+    let located = |event: &&follow::Located| match event.kind {
+        Event::Fold => true,
+        Event::Test(index) => event.point.tests[index].abs() < LOCATED,
+    };
+    let Some(event) = branch.events.iter().filter(located).min_by(order) else { return Ok(None) };
+    // At a fold the trivial sector has an eigenvalue zero as well; rounding says which comes first.
+    let p = event.point.p;
+    let twin = |other: &&follow::Located| {
+        other.kind == Event::Fold && other.before == event.before && (other.point.p - p).abs() < 1e-7 * p
+    };
+    let sectors = spectrum.sectors();
+    let sector = match event.kind {
+        Event::Fold => Sector::Trivial,
+        Event::Test(index) => sectors[index],
+    };
+    let is_fold = sector == Sector::Trivial && branch.events.iter().any(|other| twin(&other));
+    let block = spectrum.block(sector, &event.point.x, p)?;
+    let leading = linalg::eigenvalues(block.view())?.first().copied().unwrap_or([0.0; 2]);
+    let kind = match (is_fold, leading[1] != 0.0) {
+        (true, _) => LimitKind::Fold,
+        (false, true) => LimitKind::Hopf,
+        (false, false) => LimitKind::Real,
+    };
+    let frequency = if kind == LimitKind::Hopf { p * hopf(block.view())?.frequency } else { 0.0 };
+    let edge = Edge { system, spectrum, sector };
+    let direct = match kind {
+        LimitKind::Hopf => None,
+        _ => match singular::locate(&edge, &event.point.x, [p, 0.0], None) {
+            Ok(found) if (found.p[0] - p).abs() < 1e-3 * p => Some((found.p[0], found.error)),
+            _ => None,
+        },
+    };
+    Ok(Some(Limit {
+        kind,
+        learning_rate: p,
+        width: event.width,
+        direct,
+        sector,
+        multiplicity: sector.multiplicity(system.partition()),
+        frequency,
+        loss: system.risk(&event.point.x),
+        x: event.point.x.clone(),
+    }))
+}
+
+/// Fixed points at which the block of a sector is singular.
+struct Edge<'a> {
+    system: &'a BlockSgd,
+    spectrum: &'a BlockSpectrum,
+    sector: Sector,
+}
+
+impl Critical for Edge<'_> {
+    fn dim(&self) -> usize {
+        self.system.dim()
+    }
+    fn residual(&self, x: &[f64], p: [f64; 2]) -> Array1<f64> {
+        self.system.residual(x, p[0])
+    }
+    fn jacobian(&self, x: &[f64], p: [f64; 2]) -> Array2<f64> {
+        self.system.jacobian(x, p[0])
+    }
+    fn modes(&self) -> usize {
+        self.spectrum.size(self.sector)
+    }
+    fn operator(&self, x: &[f64], p: [f64; 2]) -> Array2<f64> {
+        let n = self.modes();
+        self.spectrum.block(self.sector, x, p[0]).unwrap_or_else(|_| Array2::from_elem((n, n), f64::NAN))
+    }
+    fn symmetric(&self) -> bool {
+        false
+    }
+}
+
+impl Followed {
+    /// Loss and leading eigenvalue at a point with these overlaps.
+    ///
+    /// # Errors
+    /// Those of the eigenvalues.
+    pub fn settled(&self, x: &[f64], learning_rate: f64) -> Result<Settled> {
+        let rates = self.spectrum.rates(x, learning_rate)?;
+        let leads = rates.iter().filter_map(|level| Some((*level.values.first()?, level.sector)));
+        let lead =
+            leads.fold(
+                ([f64::NEG_INFINITY, 0.0], Sector::Trivial),
+                |best, lead| {
+                    if lead.0[0] > best.0[0] { lead } else { best }
+                },
+            );
+        let leading = lead.0.map(|part| part * learning_rate);
+        Ok(Settled { learning_rate, loss: self.system.risk(x), leading, sector: lead.1 })
+    }
+
+    /// The fixed point at a learning rate below the limit, from the nearest point of the branch below it.
+    ///
+    /// # Errors
+    /// [`Error::NotConverged`], and [`Error::Spec`] when the solution found is another one.
+    pub fn at(&self, learning_rate: f64) -> Result<Vec<f64>> {
+        let below = self.branch.points.iter().take_while(|point| point.p <= learning_rate).last();
+        let start = below.unwrap_or(&self.branch.points[0]);
+        let limit = self.limit.as_ref().filter(|limit| {
+            let near = (limit.learning_rate - learning_rate).abs();
+            near < (learning_rate - start.p).abs()
+        });
+        let guess = limit.map_or(&start.x, |limit| &limit.x);
+        let x = self.system.fixed_point(guess, learning_rate)?;
+        let moved = x.iter().zip(guess).fold(0.0f64, |most, (a, b)| most.max((a - b).abs()));
+        if !(moved < linalg::max_abs(guess)) {
+            return Err(Error::Spec { action: ACTION, problem: format!("no fixed point nearby at {learning_rate}") });
+        }
+        Ok(x)
+    }
+
+    /// The limit from the dense equations alone, bisected in the learning rate to `tolerance` between `reach` below the
+    /// limit and 0.7 times that above it: whether Newton's method on all overlaps finds the fixed point and all eigenvalues of its dense
+    /// Jacobian have negative real parts. Sizes must be whole. `None` when the branch has no limit.
+    ///
+    /// # Errors
+    /// [`Error::Spec`] when the bracket's ends do not differ; those of [`BlockSgd::expand`].
+    pub fn dense_limit(&self, reach: f64, tolerance: f64) -> Result<Option<f64>> {
+        let Some(limit) = &self.limit else { return Ok(None) };
+        let (mut low, mut high) = (limit.learning_rate - reach, limit.learning_rate + 0.7 * reach);
+        let refuse = |at: f64, what: &str| Error::Spec {
+            action: ACTION,
+            problem: format!("the dense fixed point at learning rate {at} is {what}"),
+        };
+        let (start, teacher) = self.system.expand(&self.at(low)?)?;
+        // The stable fixed point, if it is there.
+        let settle = |guess: &Overlaps, learning_rate: f64| -> Result<Option<Overlaps>> {
+            let rule = Sgd { learning_rate, ..*self.system.rule() };
+            let equations = Equations::new(guess, &teacher, rule)?;
+            let Ok(steady) = steady_state(&equations, guess) else { return Ok(None) };
+            let moved = linalg::max_abs(&(steady.overlaps.q() - guess.q())) / linalg::max_abs(guess.q());
+            let stable = steady.eigenvalues.first().is_some_and(|value| value[0] < 0.0);
+            Ok((stable && moved < NEAR).then_some(steady.overlaps))
+        };
+        let Some(mut guess) = settle(&start, low)? else { return Err(refuse(low, "not stable")) };
+        if settle(&guess, high)?.is_some() {
+            return Err(refuse(high, "stable"));
+        }
+        while high - low > tolerance {
+            let middle = 0.5 * (low + high);
+            match settle(&guess, middle)? {
+                Some(found) => (guess, low) = (found, middle),
+                None => high = middle,
+            }
+        }
+        Ok(Some(0.5 * (low + high)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::landscape::reduced::{Shape, flipped_guess, solve};
+
+    fn limit(k1: f64, m: f64, batch: usize) -> Followed {
+        let shape = Shape::flipped(k1, m, 0);
+        let state = solve(&shape, &flipped_guess(&shape)).unwrap();
+        follow_minimum(&state, Sgd { batch, ..Sgd::default() }, batch as f64).unwrap()
+    }
+
+    /// K = M = 8: one flipped unit ends at a fold, two lose stability to a difference of the two before; the direct
+    /// solutions agree, and the batch only scales the learning rate.
+    #[test]
+    fn limits_of_one_and_two_flipped_units() {
+        for (k1, kind, sector, multiplicity, expected) in [
+            (1.0, LimitKind::Fold, Sector::Trivial, 1.0, 0.422510984),
+            (2.0, LimitKind::Real, Sector::Standard(0), 1.0, 0.416514366),
+        ] {
+            let followed = limit(k1, 8.0, 1);
+            let found = followed.limit.clone().unwrap();
+            assert_eq!((found.kind, found.sector, found.multiplicity), (kind, sector, multiplicity));
+            assert!((found.learning_rate - expected).abs() < 1e-8, "{k1}: {}", found.learning_rate);
+            let (direct, error) = found.direct.unwrap();
+            assert!((direct - found.learning_rate).abs() < 1e-9 && error < 1e-9, "{k1}: {direct} {error:e}");
+            let below = followed.at(0.99 * expected).unwrap();
+            assert!(followed.settled(&below, 0.99 * expected).unwrap().leading[0] < 0.0);
+            let four = limit(k1, 8.0, 4).limit.unwrap();
+            assert!((four.learning_rate / 4.0 - found.learning_rate).abs() < 1e-9, "{k1}");
+            assert!((four.loss / found.loss - 1.0).abs() < 1e-5, "{k1}");
+        }
+    }
+
+    #[test]
+    fn a_saddle_is_refused() {
+        let shape = Shape::flipped(3.0, 8.0, 0);
+        let state = solve(&shape, &flipped_guess(&shape)).unwrap();
+        assert!(matches!(follow_minimum(&state, Sgd::default(), 1.0), Err(Error::Spec { .. })));
+    }
+}
