@@ -7,6 +7,7 @@ mod flow;
 mod interrupt;
 mod landscape;
 mod output;
+mod phase;
 mod plateau;
 mod progress;
 mod rule;
@@ -80,6 +81,8 @@ enum Verb {
     Steady(steady::Arguments),
     /// The unspecialised plateau: loss, rate of escape, length against dimension
     Plateau(plateau::Arguments),
+    /// Where families are minima, over two parameters
+    Phase(phase::Arguments),
     /// Write the results in a database as CSV, JSON and NPZ
     Export(export::Arguments),
     /// Compute, draw or check the figures of a folder
@@ -122,6 +125,7 @@ fn run(cli: Cli) -> Result<()> {
         Verb::Stability(arguments) => stability::run(&arguments, &output),
         Verb::Steady(arguments) => steady::run(&arguments, &output),
         Verb::Plateau(arguments) => plateau::run(&arguments, &output),
+        Verb::Phase(arguments) => phase::run(&arguments, &output),
         Verb::Export(arguments) => export::run(&arguments, &output),
         Verb::Figure(arguments) => figure::run(&arguments, &output),
         Verb::Completions(arguments) => {

@@ -6,6 +6,7 @@ pub mod branch;
 pub mod catalogue;
 pub mod family;
 pub mod fixed_point;
+pub mod phase;
 pub mod point;
 pub mod reduced;
 pub mod search;

@@ -5,6 +5,10 @@ mod export;
 mod flow;
 #[cfg(feature = "cli")]
 mod landscape;
+#[cfg(feature = "cli")]
+mod phase;
+#[cfg(feature = "cli")]
+mod plane;
 mod plateau;
 mod sgd;
 mod spectrum;
@@ -19,6 +23,10 @@ pub use export::{ExportSpec, export};
 pub use flow::{FlowSpec, flow};
 #[cfg(feature = "cli")]
 pub use landscape::{LandscapeSpec, OverlapMatrices, landscape, overlap_matrices};
+#[cfg(feature = "cli")]
+pub use phase::phase;
+#[cfg(feature = "cli")]
+pub use plane::{Grid, PhaseSpec, Plane, Span};
 pub use plateau::{PlateauSpec, plateau};
 pub use sgd::{SgdSpec, Simulator, sgd};
 pub use stability::{Normalisation, StabilitySpec, stability};

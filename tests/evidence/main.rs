@@ -8,4 +8,5 @@ mod interruption;
 mod landscapes;
 mod learning_rates;
 mod lines;
+mod phase;
 mod validate;
