@@ -152,7 +152,7 @@ pub fn map(spec: &PhaseSpec, report: &Report) -> Option<PhaseMap> {
         marked: "local minimum".into(),
         missing: match spec.plane {
             Plane::CorrelationTeachers => "no branch, or ρ ≤ −1/(M − 1)".into(),
-            _ => "fewer than two aligned units, or no branch".into(),
+            _ => "fewer than three aligned units, or no branch".into(),
         },
         cell: (if step > 0.0 { step } else { 1.0 }, 1.0),
         cells: drawn.collect(),

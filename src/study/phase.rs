@@ -143,8 +143,8 @@ fn cell(spec: &PhaseSpec, family: &Line, line: usize, p: f64) -> Record {
         if p <= least {
             return nothing(format!("T is no Gram matrix at or below -1/(M - 1) = {least:.6}"));
         }
-    } else if p < family.start.shape.teachers[0] + 2.0 {
-        return nothing("fewer than two aligned units".into());
+    } else if p < family.start.shape.teachers[0] + 3.0 {
+        return nothing("fewer than three aligned units".into());
     }
     let point = match family.at(p) {
         Ok(Found::Point(point)) => point,
@@ -178,13 +178,10 @@ fn minima(spec: &PhaseSpec, family: &Line) -> Vec<[End; 2]> {
     family.minima().iter().map(|range| [end(&range[0]), end(&range[1])]).collect()
 }
 
-/// The edges of the plane rho-M: the correlation at which T is singular, where the state is solved, and rho = 1.
+/// The edge of the plane rho-M: the correlation at which T is singular, where the state is solved again.
 fn edge(spec: &PhaseSpec, family: &Line, p: f64) -> Option<(f64, String)> {
     if spec.plane != Plane::CorrelationTeachers {
         return None;
-    }
-    if p >= phase::MOST_CORRELATED {
-        return Some((1.0, format!("none up to {}", phase::MOST_CORRELATED)));
     }
     let least = phase::singular_correlation(family.start.state.partition().teacher_count());
     let last = family.down.as_ref().and_then(|trace| trace.branch.points.last())?;
@@ -436,7 +433,11 @@ mod tests {
         for ((k1, m), verdict) in rows {
             let (k1, m) = (k1.unwrap(), m.unwrap());
             let from = [6.0, 8.0, 10.0, 11.0][k1 as usize - 1];
-            let known = if m >= from { "local minimum" } else { "saddle" };
+            let known = match m {
+                _ if m < k1 + 3.0 => "",
+                _ if m < from => "saddle",
+                _ => "local minimum",
+            };
             assert_eq!(verdict, known, "{k1} {m}");
         }
         assert!(report.results["largest_difference"].as_f64().unwrap() < 1e-9);

@@ -158,8 +158,8 @@ impl PhaseSpec {
             Plane::FlippedTeachers => self.teachers.1,
             _ => self.teachers.0,
         };
-        if most < self.flipped.0 + 2 {
-            return count("teachers M", most, &format!("at least k1 + 2 = {}", self.flipped.0 + 2));
+        if most < self.flipped.0 + 3 {
+            return count("teachers M", most, &format!("at least k1 + 3 = {}", self.flipped.0 + 3));
         }
         if self.plane != Plane::FlippedTeachers && self.flipped.0 != self.flipped.1 {
             return count("the last k1", self.flipped.1, "one value of k1 on this plane: --flipped K1");

@@ -318,7 +318,7 @@ fn refusals_name_the_number_and_what_is_needed() {
         (vec!["phase", "--teachers", "x..4"], vec!["'x'", "A..B"]),
         (vec!["phase", "--teachers", "4..2000"], vec!["teachers M is 2000", "at most 1000"]),
         (vec!["phase", "--flipped", "0..2"], vec!["flipped units k1 is 0", "at least 1"]),
-        (vec!["phase", "--flipped", "9", "--teachers", "10"], vec!["teachers M is 10", "k1 + 2 = 11"]),
+        (vec!["phase", "--flipped", "9", "--teachers", "10"], vec!["teachers M is 10", "k1 + 3 = 12"]),
         (vec!["phase", "--plane", "rho-M"], vec!["last k1 is 6", "--flipped K1"]),
         (vec!["phase", "--plane", "extra-M", "--flipped", "2", "--extra", "1..3"], vec!["K - M is 3", "at most 2"]),
         (vec!["phase", "--plane", "rho-M", "--flipped", "2", "--rho", "0,1,5"], vec!["highest rho is 1", "0.999"]),
