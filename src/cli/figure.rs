@@ -6,12 +6,14 @@ use serde::Deserialize;
 
 use super::gallery::{self, Member, Size};
 use super::output::{Output, caption, read_spec};
-use super::{interrupt, landscape, plateau, steady, validate};
+use super::{interrupt, landscape, phase, plateau, steady, validate};
 use crate::error::{Error, Result};
-use crate::figure::{self, Caption, CurvePanel, OverlapPanel};
+use crate::figure::{self, Caption, Curve, CurvePanel, CurveStyle, OverlapPanel};
 use crate::model::Teacher;
 use crate::report::{self, Report, Table, Value};
-use crate::study::{self, LandscapeSpec, PlateauSpec, SteadySpec, TemplatesSpec, ValidateSpec};
+use crate::study::{
+    self, Grid, LandscapeSpec, PhaseSpec, Plane, PlateauSpec, Span, SteadySpec, TemplatesSpec, ValidateSpec,
+};
 
 /// Numbers in `data.csv` are confirmed to this, absolute or relative.
 const TOLERANCE: f64 = 1e-9;
@@ -59,6 +61,10 @@ enum FigureSpec {
     Stability { title: String, subtitle: String, x_name: String, members: Vec<Member> },
     /// Shares of runs beside published ones; --quick takes the first size.
     Shares { title: String, subtitle: String, sizes: Vec<Size> },
+    /// Families over two parameters.
+    Phase { title: String, phase: PhaseSpec },
+    /// Correlations between which families are minima; a panel for each k1.
+    Correlation { title: String, flipped: Vec<usize>, teachers: Span, panels: Vec<String> },
 }
 
 pub fn run(arguments: &Arguments, output: &Output) -> Result<()> {
@@ -92,6 +98,16 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<()> {
                 if let Some(report) = report {
                     curves(&folder, &panels, &caption(&title, &subtitle, &report), arguments)?;
                 }
+            FigureSpec::Phase { title, phase } => diagram(&folder, &title, &phase, arguments, output)?,
+            FigureSpec::Correlation { title, flipped, teachers, panels } => {
+                let specs = flipped.iter().map(|&k1| PhaseSpec {
+                    plane: Plane::CorrelationTeachers,
+                    teachers,
+                    flipped: Span(k1, k1),
+                    rho: Grid { low: 0.0, high: 0.0, points: 1 },
+                    ..PhaseSpec::default()
+                });
+                correlation(&folder, &title, (&specs.collect::<Vec<_>>(), &panels), arguments, output)?;
             }
         }
         output.note(&format!("{} {}", folder.display(), if arguments.check { "confirmed" } else { "written" }));
@@ -290,4 +306,124 @@ fn escapes(folder: &Path, title: &str, mut spec: PlateauSpec, arguments: &Argume
     panels.reverse();
     figure::curves(folder, "figure", &panels, &caption(title, &plateau::subtitle(&spec), &report))?;
     Ok(())
+}
+
+fn diagram(folder: &Path, title: &str, spec: &PhaseSpec, arguments: &Arguments, output: &Output) -> Result<()> {
+    let report = phase::compute(spec, None, output)?;
+    let (Some(cells), Some(boundaries)) = (report.table("cells"), report.table("boundaries")) else { return Ok(()) };
+    let mut data = Table::new(
+        "data",
+        &[
+            ("part", "", "cell of the grid, or point of a boundary"),
+            (&cells.columns[0].name, "", "first parameter"),
+            (&cells.columns[1].name, "", "second parameter"),
+            ("min_eigenvalue", "", "smallest eigenvalue inside the span; 0 on a boundary"),
+            ("error", "", "of a boundary, in M; in rho on the plane rho-M"),
+            ("kind", "", "verdict of a cell; sector of the mode that vanishes on a boundary"),
+        ],
+    );
+    let none = || Value::Missing("a cell".into());
+    for row in &cells.rows {
+        data.push(vec!["cell".into(), row[0].clone(), row[1].clone(), row[4].clone(), none(), row[2].clone()]);
+    }
+    for row in boundaries.rows.iter().filter(|row| row[5] == Value::from("yes")) {
+        data.push(vec!["boundary".into(), row[1].clone(), row[2].clone(), 0.0.into(), row[3].clone(), row[4].clone()]);
+    }
+    if arguments.check {
+        return figure::compare(&folder.join("data.csv"), &data, TOLERANCE, false);
+    }
+    write_csv(&folder.join("data.csv"), &data)?;
+    if let Some(map) = phase::map(spec, &report) {
+        figure::phase_map(folder, "figure", &map, &caption(title, &phase::subtitle(spec), &report))?;
+    }
+    Ok(())
+}
+
+/// Ranges at integer M for every k1, then the curves between them.
+fn correlation(
+    folder: &Path,
+    title: &str,
+    (specs, titles): (&[PhaseSpec], &[String]),
+    arguments: &Arguments,
+    output: &Output,
+) -> Result<()> {
+    let mut data = Table::new(
+        "data",
+        &[
+            ("k1", "", "flipped units"),
+            ("M", "", "teachers; K = M"),
+            ("low", "", "correlation from which on the family is a minimum; missing on curves"),
+            ("low_event", "", "what happens there"),
+            ("high", "", "correlation up to which it is a minimum"),
+            ("high_error", "", "its error"),
+            ("high_event", "", "what happens there"),
+        ],
+    );
+    let mut panels = Vec::new();
+    let mut between = Vec::new();
+    for (n, spec) in specs.iter().enumerate() {
+        let report = phase::compute(spec, None, output)?;
+        let (Some(ranges), Some(curves)) = (report.table("minima"), report.table("boundaries")) else { continue };
+        let k1 = spec.flipped.0;
+        for row in &ranges.rows {
+            let part = [0, 1, 3, 4, 5, 6].map(|i| row[i].clone());
+            data.push(std::iter::once(k1.into()).chain(part).collect());
+        }
+        let bounds = curves.texts("bounds");
+        for (row, _) in curves.rows.iter().zip(&bounds).filter(|(_, bounds)| *bounds == "yes") {
+            let missing = || Value::Missing("a point of a curve".into());
+            let event = format!("curve, {}", row[4].exact());
+            between.push(vec![
+                k1.into(),
+                row[2].clone(),
+                missing(),
+                missing(),
+                row[1].clone(),
+                row[3].clone(),
+                event.into(),
+            ]);
+        }
+        panels.push(panel(spec, titles.get(n).cloned().unwrap_or_else(|| format!("k1 = {k1}")), (ranges, curves)));
+    }
+    between.into_iter().for_each(|row| data.push(row));
+    if arguments.check {
+        return figure::compare(&folder.join("data.csv"), &data, TOLERANCE, false);
+    }
+    write_csv(&folder.join("data.csv"), &data)?;
+    let report = Report::new("figure", &specs.to_vec(), None);
+    let subtitle = "K = M, teacher T = (1 − ρ) I + ρ J, gradient flow. No error bar is as large as a line is wide. Lines between integers: the same equations at real M.";
+    figure::curves(folder, "figure", &panels, &caption(title, subtitle, &report))?;
+    Ok(())
+}
+
+fn panel(spec: &PhaseSpec, title: String, (ranges, curves): (&Table, &Table)) -> CurvePanel {
+    let column = |table: &Table, name: &str| -> Vec<f64> {
+        table.numbers(name).into_iter().map(|x| x.unwrap_or(f64::NAN)).collect()
+    };
+    let (m, low, high) = (column(ranges, "line"), column(ranges, "low"), column(ranges, "high"));
+    let curve = |name: &str, style, colour, points| Curve { name: name.into(), style, colour, points };
+    let bars = (0..m.len()).map(|i| [m[i], 0.5 * (low[i] + high[i]), 0.5 * (high[i] - low[i])]).collect();
+    let mut drawn = vec![curve("integer M: local minimum", CurveStyle::Bars, 4, bars)];
+    let (rho, at, modes) = (column(curves, "rho"), column(curves, "M"), curves.texts("mode"));
+    for (mode, colour) in [("standard 1", 1), ("standard 2", 0)] {
+        let bounds = |i: usize| modes[i] == mode && curves.rows[i][5] == Value::from("yes");
+        let on: Vec<[f64; 3]> = (0..rho.len()).filter(|&i| bounds(i)).map(|i| [at[i], rho[i], 0.0]).collect();
+        if !on.is_empty() {
+            let whole = on.iter().filter(|p| p[0].fract() == 0.0).copied().collect();
+            drawn.push(curve(&phase::mode_text(mode), CurveStyle::Line, colour, on));
+            drawn.push(curve("the same at integer M", CurveStyle::Discs, colour, whole));
+        }
+    }
+    let (first, last) = (spec.teachers.0 as f64, spec.teachers.1 as f64);
+    let edge = (0..=100).map(|i| first + (last - first) * f64::from(i) / 100.0).map(|m| [m, -1.0 / (m - 1.0), 0.0]);
+    drawn.push(curve("ρ = −1/(M − 1): T singular", CurveStyle::Dashed, 7, edge.collect()));
+    CurvePanel {
+        title,
+        x_name: "teachers M".into(),
+        y_name: "correlation ρ".into(),
+        log_x: false,
+        log_y: false,
+        marks: Vec::new(),
+        curves: drawn,
+    }
 }

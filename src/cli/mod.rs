@@ -11,6 +11,7 @@ mod interrupt;
 mod landscape;
 mod limits;
 mod output;
+mod phase;
 mod plateau;
 mod progress;
 mod rule;
@@ -93,6 +94,8 @@ enum Verb {
     Plateau(plateau::Arguments),
     /// Add one student to every local minimum with K = M: where gradient flow goes from there
     Widen(widen::Arguments),
+    /// Where families are minima, over two parameters
+    Phase(phase::Arguments),
     /// Write the results in a database as CSV, JSON and NPZ
     Export(export::Arguments),
     /// Compute, draw or check the figures of a folder
@@ -139,6 +142,7 @@ fn run(cli: Cli) -> Result<()> {
         Verb::Limits(arguments) => limits::run(&arguments, &output),
         Verb::Plateau(arguments) => plateau::run(&arguments, &output),
         Verb::Widen(arguments) => widen::run(&arguments, &output),
+        Verb::Phase(arguments) => phase::run(&arguments, &output),
         Verb::Export(arguments) => export::run(&arguments, &output),
         Verb::Figure(arguments) => figure::run(&arguments, &output),
         Verb::Completions(arguments) => {

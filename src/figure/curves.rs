@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use plotters::style::RGBAColor;
+
 use super::Caption;
 use super::axis::{Key, Mark, Panel, Scale, key, legend, legend_height};
 use super::canvas::{Canvas, Drawing, Surface, Type, write};
@@ -25,6 +27,8 @@ pub enum CurveStyle {
     Dashed,
     Discs,
     Squares,
+    /// The error bars alone, broad and pale.
+    Bars,
 }
 
 /// A named set of points.
@@ -97,6 +101,7 @@ impl CurvePanel {
             let colour = category(curve.colour);
             match curve.style {
                 CurveStyle::Line => Mark::Line(colour),
+                CurveStyle::Bars => Mark::Bar(pale(colour)),
                 CurveStyle::Dashed => Mark::Dashed(colour),
                 CurveStyle::Discs => Mark::Disc(colour),
                 CurveStyle::Squares => Mark::Square(colour),
@@ -148,34 +153,53 @@ impl CurvePanel {
             }
         }
         for curve in &self.curves {
-            let colour = category(curve.colour);
-            let points: Vec<(f64, f64)> = curve.points.iter().filter_map(|p| panel.point(p[0], p[1])).collect();
-            match curve.style {
-                CurveStyle::Line => canvas.path(&points, LINE, colour)?,
-                CurveStyle::Dashed => {
-                    for piece in dashes(&points) {
-                        canvas.path(&piece, LINE, colour)?;
-                    }
-                }
-                CurveStyle::Discs | CurveStyle::Squares => {
-                    for [x, y, error] in &curve.points {
-                        let Some(at) = panel.point(*x, *y) else { continue };
-                        let bottom = panel.y_at(y - error).unwrap_or(panel.bottom());
-                        if let Some(top) = panel.y_at(y + error).filter(|_| *error > 0.0) {
-                            canvas.line((at.0, top), (at.0, bottom), 2.0 * HAIR, colour)?;
-                        }
-                        if curve.style == CurveStyle::Discs {
-                            canvas.disc(at, 2.5, colour)?;
-                        } else {
-                            canvas.fill((at.0 - 2.2, at.1 - 2.2), (at.0 + 2.2, at.1 + 2.2), colour)?;
-                        }
-                    }
-                }
-            }
+            draw_curve(canvas, &panel, curve)?;
         }
         panel.draw_frame(canvas)?;
         legend(canvas, (panel.right() + 14.0, panel.top), LEGEND, &self.keys())
     }
+}
+
+/// One curve in a panel.
+pub(super) fn draw_curve<S: Surface>(canvas: &mut Canvas<S>, panel: &Panel, curve: &Curve) -> Result<()> {
+    let colour = category(curve.colour);
+    let points: Vec<(f64, f64)> = curve.points.iter().filter_map(|p| panel.point(p[0], p[1])).collect();
+    match curve.style {
+        CurveStyle::Line => canvas.path(&points, LINE, colour)?,
+        CurveStyle::Dashed => {
+            for piece in dashes(&points) {
+                canvas.path(&piece, LINE, colour)?;
+            }
+        }
+        CurveStyle::Bars => {
+            for [x, y, error] in &curve.points {
+                if let (Some(from), Some(to)) = (panel.point(*x, y - error), panel.point(*x, y + error)) {
+                    canvas.line(from, to, 3.0 * LINE, pale(colour))?;
+                }
+            }
+        }
+        CurveStyle::Discs | CurveStyle::Squares => {
+            for [x, y, error] in &curve.points {
+                let Some(at) = panel.point(*x, *y) else { continue };
+                let bottom = panel.y_at(y - error).unwrap_or(panel.bottom());
+                if let Some(top) = panel.y_at(y + error).filter(|_| *error > 0.0) {
+                    canvas.line((at.0, top), (at.0, bottom), 2.0 * HAIR, colour)?;
+                }
+                if curve.style == CurveStyle::Discs {
+                    canvas.disc(at, 2.5, colour)?;
+                } else {
+                    canvas.fill((at.0 - 2.2, at.1 - 2.2), (at.0 + 2.2, at.1 + 2.2), colour)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Halfway to white.
+fn pale(colour: RGBAColor) -> RGBAColor {
+    let half = |c: u8| 127 + c / 2 + (c & 1);
+    RGBAColor(half(colour.0), half(colour.1), half(colour.2), 1.0)
 }
 
 /// A line cut into dashes.

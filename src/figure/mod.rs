@@ -9,6 +9,7 @@
 //! |---|---|
 //! | [`curves`] | lines and dots with error bars, in panels |
 //! | [`losses`] | final losses of all runs, with the loss of each family |
+//! | [`phase_map`] | a plane of two parameters, with boundary curves |
 //! | [`overlaps`] | student-teacher and student-student overlaps at points |
 //! | [`spectrum`] | Hessian eigenvalues with multiplicities |
 //! | [`trajectory`] | loss, student norms and overlaps in time |
@@ -21,6 +22,7 @@ mod curves;
 mod font;
 mod heatmap;
 mod histogram;
+mod map;
 mod spectrum;
 mod style;
 mod trajectory;
@@ -30,6 +32,7 @@ pub use compare::compare;
 pub use curves::{Curve, CurvePanel, CurveStyle, curve_points, curves};
 pub use heatmap::{OverlapPanel, overlaps};
 pub use histogram::losses;
+pub use map::{MapCell, PhaseMap, phase_map};
 pub use spectrum::spectrum;
 pub use style::{CATEGORIES, diverging, sequential};
 pub use trajectory::trajectory;

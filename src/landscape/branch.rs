@@ -125,12 +125,8 @@ impl Trace {
     /// Smallest eigenvalue at a point of the branch, inside the span or across it, with its sector.
     pub fn smallest(&self, tests: &[f64], across: bool) -> (f64, Sector) {
         let values = self.modes.iter().zip(tests).filter(|((mode, _), _)| mode.across == across);
-        values.fold(
-            (f64::INFINITY, Sector::Trivial),
-            |best, ((mode, _), &x)| {
-                if x < best.0 { (x, mode.sector) } else { best }
-            },
-        )
+        let values = values.map(|((mode, _), &x)| (x, mode.sector));
+        values.fold((f64::INFINITY, Sector::Trivial), |best, next| if next.0 < best.0 { next } else { best })
     }
 
     /// Whether all eigenvalues inside the span are positive at a point of the branch.
@@ -259,10 +255,10 @@ pub fn trace_from(shape: &Shape, first: &follow::Point, options: &Options) -> Re
 }
 
 /// Where an eigenvalue of one mode vanishes on a family, as a function of a second parameter.
-struct Edge {
-    shape: Shape,
-    second: Option<Parameter>,
-    mode: Mode,
+pub(super) struct Edge {
+    pub shape: Shape,
+    pub second: Option<Parameter>,
+    pub mode: Mode,
 }
 
 impl Edge {

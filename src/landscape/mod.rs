@@ -11,6 +11,7 @@ pub mod fixed_point;
 pub mod known;
 pub mod noisy;
 pub mod patterns;
+pub mod phase;
 pub mod point;
 pub mod reduced;
 pub mod roots;

@@ -9,6 +9,10 @@ mod groups;
 #[cfg(feature = "cli")]
 mod landscape;
 mod limits;
+#[cfg(feature = "cli")]
+mod phase;
+#[cfg(feature = "cli")]
+mod plane;
 mod plateau;
 mod sgd;
 mod spectrum;
@@ -28,6 +32,10 @@ pub use follow::{Along, FollowSpec, Start, follow, started};
 #[cfg(feature = "cli")]
 pub use landscape::{LandscapeSpec, OverlapMatrices, landscape, overlap_matrices};
 pub use limits::{LimitsSpec, learning_rate_limits};
+#[cfg(feature = "cli")]
+pub use phase::phase;
+#[cfg(feature = "cli")]
+pub use plane::{Grid, PhaseSpec, Plane, Span};
 pub use plateau::{PlateauSpec, plateau};
 pub use sgd::{SgdSpec, Simulator, sgd};
 pub use stability::{Normalisation, StabilitySpec, stability};

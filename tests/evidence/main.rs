@@ -11,5 +11,6 @@ mod interruption;
 mod landscapes;
 mod learning_rates;
 mod lines;
+mod phase;
 mod validate;
 mod widen;

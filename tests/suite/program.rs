@@ -277,6 +277,24 @@ fn steady_and_plateau_write_json_files_and_figures() {
 }
 
 #[test]
+fn phase_reads_families_on_a_grid_and_follows_their_boundaries() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    let arguments = ["phase", "--teachers", "6..9", "--flipped", "1..2", "--json", "--quiet", "--db", "p.db", "--out"];
+    let output = run(path, &[&arguments[..], &["a"]].concat());
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one JSON document");
+    // k1 = 1 from M = 6 on, k1 = 2 from M = 8 on.
+    assert!(report["local_minima"] == 6 && report["saddles"] == 2 && report["no_branch"] == 0, "{report}");
+    let again = run(path, &[&arguments[..], &["b"]].concat());
+    assert_eq!(output.stdout, again.stdout);
+    for file in ["phase.png", "phase.svg", "cells.csv", "minima.csv", "boundaries.csv", "spec.toml"] {
+        assert!(path.join("a").join(file).metadata().is_ok_and(|m| m.len() > 0), "{file}");
+    }
+    let other = ["phase", "--teachers", "6..10", "--flipped", "1..2", "--db", "p.db"];
+    refused(path, &other, 2, &["p.db", "another --db"]);
+}
+
+#[test]
 fn refusals_name_the_number_and_what_is_needed() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path();
@@ -347,6 +365,19 @@ fn refusals_name_the_number_and_what_is_needed() {
         (vec!["widen", "--teachers", "0"], vec!["teachers M is 0"]),
         (vec!["widen", "--dimension", "3"], vec!["dimension d is 3", "at least 8"]),
         (vec!["widen", "--db", "none.db", "--teachers", "4"], vec!["--db", "--teachers"]),
+        (vec!["phase", "--plane", "k1-eta"], vec!["k1-eta", "not there yet"]),
+        (vec!["phase", "--plane", "k1-N"], vec!["k1-N", "rho-M"]),
+        (vec!["phase", "--teachers", "20..4"], vec!["last M is 4", "at least the first, 20"]),
+        (vec!["phase", "--teachers", "x..4"], vec!["'x'", "A..B"]),
+        (vec!["phase", "--teachers", "4..2000"], vec!["teachers M is 2000", "at most 1000"]),
+        (vec!["phase", "--flipped", "0..2"], vec!["flipped units k1 is 0", "at least 1"]),
+        (vec!["phase", "--flipped", "9", "--teachers", "10"], vec!["teachers M is 10", "k1 + 3 = 12"]),
+        (vec!["phase", "--plane", "rho-M"], vec!["last k1 is 6", "--flipped K1"]),
+        (vec!["phase", "--plane", "extra-M", "--flipped", "2", "--extra", "1..3"], vec!["K - M is 3", "at most 2"]),
+        (vec!["phase", "--plane", "rho-M", "--flipped", "2", "--rho", "0,1,5"], vec!["highest rho is 1", "0.999"]),
+        (vec!["phase", "--plane", "rho-M", "--flipped", "2", "--rho=-1,0,5"], vec!["lowest rho is -1", "above -1"]),
+        (vec!["phase", "--plane", "rho-M", "--flipped", "2", "--rho", "0,0.5"], vec!["'0,0.5'", "LO,HI,N"]),
+        (vec!["phase", "--plane", "rho-M", "--flipped", "2", "--rho", "0,0.5,0"], vec!["points of rho is 0"]),
         (vec!["plateau", "--spec", "empty.toml"], vec!["number of values of K is 0"]),
     ];
     for (arguments, words) in cases {
@@ -408,6 +439,7 @@ fn help_shows_examples_and_specs_print() {
         "stability",
         "steady",
         "limits",
+        "phase",
         "plateau",
         "widen",
         "export",
