@@ -98,6 +98,7 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<()> {
                 if let Some(report) = report {
                     curves(&folder, &panels, &caption(&title, &subtitle, &report), arguments)?;
                 }
+            }
             FigureSpec::Phase { title, phase } => diagram(&folder, &title, &phase, arguments, output)?,
             FigureSpec::Correlation { title, flipped, teachers, panels } => {
                 let specs = flipped.iter().map(|&k1| PhaseSpec {

@@ -2,9 +2,10 @@
 //! not near enough.
 
 use super::branch::{self, options};
+use super::patterns::{self, Kind};
 use super::reduced::{Shape, flipped_guess, solve};
 use crate::error::{Error, Result};
-use crate::model::{Blocks, Entry, Place};
+use crate::model::Blocks;
 
 /// k1 flipped students at K = M, k1 >= 0: solved where M is large enough for the leading order and followed down from there.
 ///
@@ -34,17 +35,10 @@ pub fn block(size: f64, teachers: f64, last: bool) -> Result<(Shape, Blocks)> {
         (true, true) => vec![rest, size],
         (true, false) => vec![size, rest],
     };
-    let flipped = usize::from(last && rest > 0.0);
     let shape = Shape { matched: (0..sizes.len()).collect(), teachers: sizes, ..Shape::flipped(0.0, teachers, 0) };
-    let guess = |entry: &Entry| match (entry.place, entry.set == flipped && entry.group == flipped) {
-        (Place::Own, true) => -1.0 + 2.0 / size,
-        (Place::Inside, true) => 1.8 / size,
-        (Place::Own, false) => 1.03,
-        (Place::Inside, false) => 0.0,
-        (Place::Outside, _) if entry.group == flipped => -0.1 / teachers,
-        (Place::Outside, _) => 0.2 / teachers,
-    };
-    let entries: Vec<f64> = shape.partition()?.entries().iter().map(guess).collect();
+    let mut kinds = vec![Kind::Aligned; shape.matched.len()];
+    kinds[usize::from(last && rest > 0.0)] = Kind::Block;
+    let entries = patterns::guess(&shape, &kinds)?;
     let state = solve(&shape, &entries)?;
     Ok((shape, state))
 }
@@ -55,23 +49,7 @@ pub fn block(size: f64, teachers: f64, last: bool) -> Result<(Shape, Blocks)> {
 /// Those of [`solve`].
 pub fn with_extra(n: f64, teachers: f64) -> Result<(Shape, Blocks)> {
     let shape = Shape::flipped(n, teachers, 1);
-    let extra = shape.matched.len();
-    let guess = |entry: &Entry| match (entry.group, entry.place) {
-        (group, _) if group == extra => {
-            if entry.set == 0 {
-                0.9 / n.sqrt()
-            } else {
-                -0.08
-            }
-        }
-        (0, Place::Own) => -0.68,
-        (0, Place::Inside) => 0.6 / n,
-        (0, Place::Outside) => 0.024,
-        (_, Place::Own) => 1.004,
-        (_, Place::Inside) => -0.002,
-        (_, Place::Outside) => 0.059,
-    };
-    let entries: Vec<f64> = shape.partition()?.entries().iter().map(guess).collect();
+    let entries = patterns::guess(&shape, &[Kind::Flipped, Kind::Aligned][..shape.matched.len()])?;
     let state = solve(&shape, &entries)?;
     Ok((shape, state))
 }

@@ -5,6 +5,7 @@ pub mod branch;
 pub mod branches;
 #[cfg(feature = "cli")]
 pub mod catalogue;
+pub mod departure;
 pub mod expansion;
 pub mod family;
 pub mod fixed_point;

@@ -144,7 +144,7 @@ impl Line {
         let Some(i) = (1..=last).find(|&i| passed(i) || is_end(i)) else {
             let why = match fold(trace) {
                 Some(event) if last + 1 < points.len() => format!("the branch turns back at {:.6}", event.p),
-                _ => format!("the branch {}", branch::ending(&trace.branch.end)),
+                _ => format!("the branch {}", trace.branch.end),
             };
             return Ok(Found::Nothing(why));
         };
@@ -215,7 +215,7 @@ fn open_end(trace: &Trace) -> Bound {
     let last = before_fold(trace);
     match fold(trace) {
         Some(event) if last + 1 < trace.branch.points.len() => Bound::Event(Box::new(event.clone())),
-        _ => Bound::Open { p: trace.branch.points[last].p, why: branch::ending(&trace.branch.end) },
+        _ => Bound::Open { p: trace.branch.points[last].p, why: trace.branch.end.to_string() },
     }
 }
 

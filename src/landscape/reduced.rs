@@ -336,7 +336,7 @@ pub(super) fn polish(shape: &Shape, entries: &[f64]) -> Result<Blocks> {
     Ok(state)
 }
 
-/// Entries near the family with k1 flipped units at K = M, leading order in 1/M (theory 08, eq. 08-type-ii); in the order
+/// Entries near the family with k1 flipped units at K = M, leading order in 1/M (theory 08, eq. 08-type-two); in the order
 /// of [`Partition::entries`].
 pub fn flipped_guess(shape: &Shape) -> Vec<f64> {
     let m: f64 = shape.teachers.iter().sum();

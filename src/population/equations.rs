@@ -302,7 +302,7 @@ mod tests {
             let n = partition.entries().len();
             let teacher = BlockTeacher::correlated(teachers.len(), rho);
             for parallel in [false, true] {
-                let entry = |i: usize| 0.3 * (1.3 * i as f64).sin() + if i % 4 == 0 { 0.7 } else { 0.0 };
+                let entry = |i: usize| 0.3 * (1.3 * i as f64).sin() + if i.is_multiple_of(4) { 0.7 } else { 0.0 };
                 let entries: Vec<f64> = if parallel {
                     // Every matched student on its teacher.
                     let place = |e: &crate::model::Entry| f64::from(u8::from(e.place == crate::model::Place::Own));

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::landscape::branch::{Crossing, Departure, Trace, depart, options, trace};
+use crate::landscape::branch::{Crossing, Trace, options, trace};
+use crate::landscape::departure::{Departure, depart};
 use crate::landscape::known;
 use crate::landscape::reduced::{Parameter, Shape};
 use crate::model::{Blocks, Place};
