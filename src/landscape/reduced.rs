@@ -5,7 +5,7 @@ use twofloat::TwoFloat;
 
 use super::stability::Verdict;
 use crate::error::{Error, Result};
-use crate::model::{BlockTeacher, Blocks, Entry, Partition};
+use crate::model::{BlockTeacher, Blocks, Entry, Partition, Place};
 use crate::numerics::linalg;
 use crate::numerics::root::{self, System};
 use crate::numerics::tolerance;
@@ -139,8 +139,8 @@ impl Shape {
         Err(Error::Shape { action: "use a family", what: "the list of entries", rows: number, columns: 1, needs })
     }
 
-    /// Orders of the entries that rename groups of equal sizes: each gives another solution with the same loss. The first
-    /// changes nothing; at most 5040.
+    /// Orders of the entries that rename units: groups of equal sizes, or the two students of a group of two. Each gives
+    /// another solution with the same loss. The first changes nothing.
     ///
     /// # Errors
     /// Those of [`Partition::new`].
@@ -160,6 +160,15 @@ impl Shape {
                 };
                 out.extend(entries.iter().map(image).collect::<Option<Vec<usize>>>());
             }
+        }
+        let place = |g: usize, place: Place| entries.iter().position(|e| e.group == g && e.place == place);
+        for g in (0..groups.len()).filter(|&g| sizes[groups[g]] == 2.0) {
+            let (Some(own), Some(inside)) = (place(g, Place::Own), place(g, Place::Inside)) else { continue };
+            let exchanged = out.clone().into_iter().map(|mut order| {
+                order.swap(own, inside);
+                order
+            });
+            out.extend(exchanged);
         }
         Ok(out)
     }
@@ -379,6 +388,21 @@ mod tests {
             assert!((point.loss - loss).abs() < 1e-10, "{k1} {m}: {}", point.loss);
             assert!((point.smallest().0 - value).abs() < 1e-8, "{k1} {m}: {:?}", point.smallest());
             assert!(point.residual < 1e-15 && point.verdict == Verdict::LocalMinimum);
+        }
+    }
+
+    /// Every relabelling keeps the loss; two groups of two students can be renamed in eight ways.
+    #[test]
+    fn relabellings_keep_the_loss() {
+        let shape = Shape { teachers: vec![2.0, 2.0, 3.0], matched: vec![0, 1, 2], ..Shape::flipped(0.0, 7.0, 2) };
+        let entries: Vec<f64> = (0..shape.dim()).map(|i| (1.7 * i as f64).sin()).collect();
+        let loss = block_risk(&shape.state(&entries).unwrap());
+        let orders = shape.relabellings().unwrap();
+        assert_eq!(orders.len(), 16);
+        assert!(orders[0].iter().copied().eq(0..entries.len()));
+        for order in orders {
+            let image: Vec<f64> = order.iter().map(|&i| entries[i]).collect();
+            assert!((block_risk(&shape.state(&image).unwrap()) / loss - 1.0).abs() < 1e-13);
         }
     }
 

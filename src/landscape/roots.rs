@@ -32,7 +32,7 @@ impl Default for Search {
     }
 }
 
-/// A root; those that differ by renaming groups of equal sizes are one.
+/// A root; those that differ by renaming units are one.
 #[derive(Clone, Debug)]
 pub struct Found {
     pub point: BlockPoint,

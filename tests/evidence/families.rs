@@ -29,9 +29,12 @@ fn row(report: &Report, branch: &str) -> (f64, f64, String) {
     })
 }
 
+/// M, k1, branch, loss, unit of its last digit, smallest eigenvalue with the unit of its last digit.
+type Known = (f64, &'static str, &'static str, f64, f64, Option<(f64, f64)>);
+
 /// Known losses with the digits they are given to, smallest eigenvalues where given.
 #[rustfmt::skip]
-const PUBLISHED: &[(f64, &str, &str, f64, f64, Option<(f64, f64)>)] = &[
+const PUBLISHED: &[Known] = &[
     (17.0, "1", "k1 = 1", 0.0127962455, 1e-10, Some((0.05076672, 1e-8))),
     (17.0, "2", "k1 = 2", 0.0247664285, 1e-10, Some((0.03973741, 1e-8))),
     (17.0, "3", "k1 = 3", 0.0361749155, 1e-10, Some((0.03167781, 1e-8))),
