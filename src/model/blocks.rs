@@ -4,7 +4,7 @@
 //! it has indices. A student group is *matched* to a teacher group when it shares its set (one student for each teacher,
 //! several student groups may share a set), else it is *free* and has a set of its own, without coordinates. On the
 //! coordinates of its own set the unit with index i has one entry at i and another one elsewhere; on any other set a
-//! constant (theory 08, eq. 08-entries). Sizes only enter through counts, so they may be real.
+//! constant (theory 08, eq. 08-unit). Sizes only enter through counts, so they may be real.
 
 use ndarray::Array2;
 

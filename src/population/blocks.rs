@@ -1,7 +1,7 @@
 //! Loss and gradient of a block-symmetric state, at a cost that does not depend on the sizes of its groups.
 //!
 //! Pairs of units fall into few classes with a number of members each, so every sum over pairs is a short sum with
-//! counts (theory 08, eq. 08-loss and 08-gradient), and sizes may be real.
+//! counts (theory 08, eq. 08-parts and 08-gradient), and sizes may be real.
 
 use ndarray::Array2;
 use twofloat::TwoFloat;
@@ -125,7 +125,7 @@ pub(super) fn multiply<N: Number>(sets: (usize, usize, usize), n: f64, x: [N; 2]
 }
 
 /// The population loss L = E[(f - f*)^2] / 2 to about 1e-30 times the square of the number of units, in double-double
-/// arithmetic (theory 08, eq. 08-loss): relative accuracy also at a million units.
+/// arithmetic (theory 08, eq. 08-parts): relative accuracy also at a million units.
 pub fn block_risk(blocks: &Blocks) -> f64 {
     let partition = blocks.partition();
     let sets = partition.unit_sets();

@@ -2,7 +2,7 @@
 //!
 //! Permutations inside the groups leave the state as it is, so the Hessian has one small block for each irreducible
 //! representation that occurs among the perturbations; its eigenvalues come with the dimension of the representation as
-//! multiplicity (theory 08, eq. 08-sectors). Block sizes depend on the number of groups, not on their sizes, and every
+//! multiplicity (theory 08, eq. 08-decomposition). Block sizes depend on the number of groups, not on their sizes, and every
 //! entry is a polynomial in the sizes, so the spectrum has a meaning at real sizes.
 
 use std::f64::consts::PI;
@@ -268,7 +268,7 @@ impl BlockHessian {
         Projected { own, spread, along, radial }
     }
 
-    /// The second variation (theory 08, eq. 08-variation).
+    /// The second variation (theory 08, eq. 08-second-variation).
     fn bilinear(&self, sector: Sector, x: &Projected, y: &Projected) -> f64 {
         let (sizes, sets) = (&self.geometry.sizes, &self.geometry.sets);
         let students = self.geometry.students;
