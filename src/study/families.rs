@@ -129,7 +129,7 @@ pub fn families(spec: &FamiliesSpec, go_on: &dyn Fn(u64) -> bool) -> Result<Repo
                 found.deflated_roots.into(),
                 found.rarest().map_or_else(|| Value::Missing("no roots".into()), Value::from),
             ]);
-            merge(&mut rows, shape, found, &aliases, &mut report);
+            merge(&mut rows, shape, found, &aliases, &mut report)?;
         }
         report.results.insert("searches".into(), searches.to_json());
         report.tables.push(searches);
@@ -194,7 +194,14 @@ fn same_loss(x: f64, y: f64) -> bool {
 
 /// Gives the found roots the names of the branches among them, or of the branch with the same loss when only its units have
 /// other names; adds the others as `root 1`, `root 2`, ...
-fn merge(rows: &mut Vec<Row>, shape: &Shape, found: Roots, aliases: &[(String, f64)], report: &mut Report) {
+fn merge(
+    rows: &mut Vec<Row>,
+    shape: &Shape,
+    found: Roots,
+    aliases: &[(String, f64)],
+    report: &mut Report,
+) -> Result<()> {
+    let relabelled = shape.relabellings()?;
     let groups = groups::name(shape);
     let here = |row: &Row| row.point.shape.teachers == shape.teachers;
     let k1 = rows.iter().find(|row| here(row)).and_then(|row| row.k1).or_else(|| {
@@ -209,7 +216,8 @@ fn merge(rows: &mut Vec<Row>, shape: &Shape, found: Roots, aliases: &[(String, f
         let entries = root.point.state.entries();
         let same = |row: &&mut Row| {
             let known = row.point.state.entries();
-            row.point.shape.teachers == shape.teachers && known.iter().zip(&entries).all(|(x, y)| (x - y).abs() < SAME)
+            let is_image = |order: &Vec<usize>| order.iter().zip(&known).all(|(&i, x)| (entries[i] - x).abs() < SAME);
+            row.point.shape.teachers == shape.teachers && relabelled.iter().any(is_image)
         };
         if !root.isolated {
             report.notes.push(format!("Groups {groups}: a valley of equal loss {:.3e}, listed once.", root.point.loss));
@@ -234,6 +242,7 @@ fn merge(rows: &mut Vec<Row>, shape: &Shape, found: Roots, aliases: &[(String, f
         "Groups {groups}: {total} solutions in {} random starts and {} deflated ones; no other was found.",
         found.starts, found.deflated
     ));
+    Ok(())
 }
 
 fn searches_table() -> Table {
