@@ -11,6 +11,7 @@ const EXAMPLES: &str = "Examples:
   committee follow --flipped 1                       one flipped unit, M from 17 down: a minimum from M = 5.5855 on
   committee follow --flipped 2 --teachers 12 --along rho --until-unstable
   committee follow --start block --flipped 7 --along flipped --leave
+  committee follow --db k18.db --family 'k1 = 4, 1 extra'
 
 Columns: kind = fold (the branch turns back), branch point (branches of the same symmetry meet) or symmetry breaking;
 p = value of the parameter, located on the branch; direct = the same from the equations of a singular point, solved at
@@ -22,7 +23,13 @@ where the family turns from minimum to saddle. File branch.csv holds every point
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// Family to start from: flipped, block, block-grows (type I), extra (K = M + 1) [default: flipped]
+    /// Start from a point of a landscape search: its database
+    #[arg(long, value_name = "FILE")]
+    db: Option<std::path::PathBuf>,
+    /// With --db: family of the point, for example 'k1 = 2' [default: the local minimum with the lowest loss]
+    #[arg(long, value_name = "NAME", requires = "db")]
+    family: Option<String>,
+    /// Family to start from: flipped, block, block-grows (type I); at K = M + 1 extra, opposed [default: flipped]
     #[arg(long, value_parser = kebab::<Start>, value_name = "FAMILY")]
     start: Option<Start>,
     /// Number of teachers M at the start, real [default: 17]
@@ -67,6 +74,8 @@ fn range(text: &str) -> std::result::Result<(f64, f64), String> {
 pub fn run(arguments: &Arguments, output: &Output) -> Result<()> {
     let mut spec = output.base_spec(FollowSpec::default())?;
     override_fields!(spec, arguments: start, teachers, flipped, rho, along, points);
+    spec.db = arguments.db.clone().or(spec.db);
+    spec.family = arguments.family.clone().or(spec.family);
     spec.range = arguments.range.or(spec.range);
     spec.until_unstable |= arguments.until_unstable;
     spec.leave |= arguments.leave;
@@ -102,8 +111,13 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<()> {
         Start::Flipped => "flipped units",
         Start::Block | Start::BlockGrows => "units in a block of type A",
         Start::Extra => "anti-aligned units and an extra one",
+        Start::Opposed => "anti-aligned units and an extra one opposed, too",
     };
-    let subtitle = format!("{} {family}; M = {}, ρ = {} at the start", spec.flipped, spec.teachers, spec.rho);
+    let subtitle = match (&spec.db, &spec.family) {
+        (Some(_), Some(name)) => format!("start: the stored point {name}"),
+        (Some(_), None) => "start: the lowest stored local minimum".to_string(),
+        _ => format!("{} {family}; M = {}, ρ = {} at the start", spec.flipped, spec.teachers, spec.rho),
+    };
     let about = caption("A family followed", &subtitle, &report);
     figure::curves(&directory, "follow", &panels(&spec, &report)?, &about)?;
     output.note(&format!("Files and figure: {}", directory.display()));

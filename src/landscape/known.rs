@@ -54,6 +54,20 @@ pub fn with_extra(n: f64, teachers: f64) -> Result<(Shape, Blocks)> {
     Ok((shape, state))
 }
 
+/// K = M + 1: n anti-aligned students and one extra unit against the sum of their teachers, too. For n = 1 both oppose the
+/// same teacher: the two halves of the flipped unit that splitting leaves.
+///
+/// # Errors
+/// Those of [`solve`].
+pub fn opposed(n: f64, teachers: f64) -> Result<(Shape, Blocks)> {
+    let shape = Shape::flipped(n, teachers, 1);
+    let mut entries = patterns::guess(&shape, &[Kind::Flipped, Kind::Aligned][..shape.matched.len()])?;
+    let extra = entries.len() - shape.teachers.len();
+    (entries[extra], entries[extra + 1]) = (-0.18 / n.sqrt(), 0.05);
+    let state = solve(&shape, &entries)?;
+    Ok((shape, state))
+}
+
 /// The state of the same branch at another value of the shape's parameter.
 ///
 /// # Errors
@@ -101,6 +115,8 @@ mod tests {
         check(block(16.0, 17.0, true).unwrap(), 0.0934620358, 0.02976055);
         check(with_extra(4.0, 17.0).unwrap(), 0.02597818, 0.005866);
         check(with_extra(2.0, 17.0).unwrap(), 0.01169891, -0.020415);
+        check(opposed(1.0, 17.0).unwrap(), 0.01220119, 0.005267);
+        check(opposed(2.0, 17.0).unwrap(), 0.02306677, 0.014101);
     }
 
     /// Types A and I become minima between M = 5 and 6 and between 6 and 7 (Arjevani and Field), in an exterior sector; three

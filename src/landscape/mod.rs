@@ -14,6 +14,7 @@ pub mod noisy;
 pub mod patterns;
 pub mod phase;
 pub mod point;
+pub mod recognised;
 pub mod reduced;
 pub mod roots;
 pub mod search;

@@ -24,6 +24,8 @@ pub enum Start {
     BlockGrows,
     /// K = M + 1: k1 anti-aligned units and one along the sum of their teachers.
     Extra,
+    /// K = M + 1: k1 anti-aligned units and one against the sum of their teachers.
+    Opposed,
 }
 
 /// The parameter to follow.
@@ -45,6 +47,10 @@ pub enum Along {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FollowSpec {
+    /// Database of a landscape search to start from, instead of a named family; M, k1 and rho below are then not used.
+    pub db: Option<std::path::PathBuf>,
+    /// Family of the stored point, as `export` names it; `None`: the local minimum with the lowest loss.
+    pub family: Option<String>,
     pub start: Start,
     /// M at the start; real.
     pub teachers: f64,
@@ -67,6 +73,8 @@ pub struct FollowSpec {
 impl Default for FollowSpec {
     fn default() -> Self {
         FollowSpec {
+            db: None,
+            family: None,
             start: Start::Flipped,
             teachers: 17.0,
             flipped: 1.0,
@@ -87,6 +95,9 @@ const ACTION: &str = "follow a family";
 /// # Errors
 /// [`Error::Real`] for numbers out of range; those of the solver.
 pub fn started(spec: &FollowSpec) -> Result<(Shape, Blocks)> {
+    if let Some(db) = &spec.db {
+        return stored(db, spec.family.as_deref());
+    }
     let real = |quantity: &str, value: f64, needs| {
         Err(Error::Real { action: ACTION, quantity: quantity.into(), value, needs })
     };
@@ -102,11 +113,38 @@ pub fn started(spec: &FollowSpec) -> Result<(Shape, Blocks)> {
         Start::Block => known::block(spec.flipped, spec.teachers, false)?,
         Start::BlockGrows => known::block(spec.flipped, spec.teachers, true)?,
         Start::Extra => known::with_extra(spec.flipped, spec.teachers)?,
+        Start::Opposed => known::opposed(spec.flipped, spec.teachers)?,
     };
     if spec.rho == 0.0 {
         return Ok((shape, state));
     }
     known::moved(&shape.along(Parameter::Correlation), &state, spec.rho)
+}
+
+/// The family of a stored point.
+#[cfg(feature = "cli")]
+fn stored(db: &std::path::Path, family: Option<&str>) -> Result<(Shape, Blocks)> {
+    let mut catalogue = crate::landscape::catalogue::Catalogue::open_existing(db)?;
+    let census = catalogue.census(u64::MAX)?;
+    use crate::landscape::Verdict;
+    let minima = || census.classes.iter().map(|class| &class.point).filter(|p| p.verdict == Verdict::LocalMinimum);
+    let Some(point) = minima().find(|point| family.is_none_or(|family| point.family.name == family)) else {
+        let names: Vec<String> = minima().map(|point| point.family.name.clone()).collect();
+        let problem = format!(
+            "no local minimum of the family '{}' in {}, which holds: {}",
+            family.unwrap_or("any"),
+            db.display(),
+            names.join("; ")
+        );
+        return Err(Error::Spec { action: ACTION, problem });
+    };
+    crate::landscape::recognised::recognised(point, &catalogue.problem().teacher)
+}
+
+#[cfg(not(feature = "cli"))]
+fn stored(db: &std::path::Path, _family: Option<&str>) -> Result<(Shape, Blocks)> {
+    let problem = format!("reading {} needs the feature cli", db.display());
+    Err(Error::Spec { action: ACTION, problem })
 }
 
 /// Tables `branch` (a row for each point), `events`, and with `leave` also `departures`; results `threshold`, the event at

@@ -105,6 +105,15 @@ fn quick_extra_student() {
             );
         }
     }
+    for n in 1..=5 {
+        let s = f64::from(n);
+        threshold(
+            &mut lines,
+            &format!("{n} anti-aligned, 1 extra opposed"),
+            known::opposed(s, 3.0 * s + 14.0).unwrap(),
+            s + 2.5,
+        );
+    }
     let (shape, state) = known::with_extra(8.0, 24.0).unwrap();
     let traced = trace(&shape, &state, -1.0, &options((11.0, 24.0))).unwrap();
     let stable = traced.branch.points.iter().filter(|point| traced.is_stable(&point.tests)).count();
