@@ -457,7 +457,7 @@ mod tests {
     fn examples() -> Vec<Blocks> {
         let make = |teachers: &[f64], matched: &[usize], free: &[f64], rho: f64| {
             let partition = Partition::new(teachers, matched, free).unwrap();
-            let entry = |i: usize| 0.3 * (1.3 * i as f64).sin() + if i % 4 == 0 { 0.7 } else { 0.0 };
+            let entry = |i: usize| 0.3 * (1.3 * i as f64).sin() + if i.is_multiple_of(4) { 0.7 } else { 0.0 };
             let entries: Vec<f64> = (0..partition.entries().len()).map(entry).collect();
             let readouts = (0..matched.len() + free.len()).map(|g| [1.0, 0.5, -1.5][g % 3]).collect();
             Blocks::new(partition, BlockTeacher::correlated(teachers.len(), rho), &entries, Some(readouts)).unwrap()
