@@ -28,7 +28,7 @@ pub struct Arguments {
     /// Two parameters: k1-M, extra-M or rho-M [default: k1-M]
     #[arg(long, value_name = "PLANE")]
     plane: Option<Plane>,
-    /// Numbers of teachers M, first..last [default: 4..20]
+    /// Numbers of teachers M, first..last [default: 5..20]
     #[arg(long, short = 'm', value_name = "A..B")]
     teachers: Option<Span>,
     /// Numbers of flipped units k1, one value on the planes extra-M and rho-M [default: 1..6]

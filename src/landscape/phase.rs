@@ -105,7 +105,7 @@ impl Line {
     }
 
     /// The family with k1 flipped and `extra` further units, followed in real M from an easy place down to k1 + 2 and up to
-    /// `most`.
+    /// `most`. At k1 + 2 aligned and flipped units may be alike (type A): the family's name has no meaning there.
     ///
     /// # Errors
     /// Those of [`easy`] and [`Line::follow`].
@@ -391,6 +391,23 @@ mod tests {
         let Found::Point(least) = line.at(4.0).unwrap() else { panic!() };
         assert!(least.residual < 1e-15 && least.verdict == Verdict::Saddle, "{:?}", least.verdict);
         assert!(matches!(line.at(21.0).unwrap(), Found::Nothing(why) if why.contains("20")));
+    }
+
+    /// At M = k1 + 2 the branch of k1 = 4, 5 is at the type-A point, at which all units are alike: a minimum for M = 6, 7, and
+    /// the dense Hessian says so too.
+    #[test]
+    fn branches_end_at_the_point_where_all_units_are_alike() {
+        for (k1, value) in [(4.0, 0.0015036524), (5.0, 0.0068473522)] {
+            let line = Line::in_teachers(k1, 0, 20.0).unwrap();
+            let Found::Point(point) = line.at(k1 + 2.0).unwrap() else { panic!() };
+            let entries = point.state.entries();
+            let own = entries[0];
+            assert!(entries.iter().all(|x| (x - own).abs() < 1e-12 || (x - entries[1]).abs() < 1e-12), "{entries:?}");
+            let (weights, teacher) = point.state.expand().unwrap();
+            let span = crate::population::hessian(&weights, &teacher, 0).unwrap().span;
+            let dense = crate::numerics::linalg::eigvalsh(span.view()).unwrap()[0];
+            assert!((dense - value).abs() < 1e-9 && (point.smallest().0 - dense).abs() < 1e-12, "{k1}: {dense}");
+        }
     }
 
     /// M*(k1) at real k1 passes through the events of the families with integer k1.

@@ -120,7 +120,7 @@ impl Default for PhaseSpec {
     fn default() -> Self {
         PhaseSpec {
             plane: Plane::FlippedTeachers,
-            teachers: Span(4, 20),
+            teachers: Span(5, 20),
             flipped: Span(1, 6),
             extra: Span(0, 2),
             rho: Grid { low: -0.2, high: 0.9, points: 23 },
@@ -155,8 +155,8 @@ impl PhaseSpec {
             return count("teachers M", self.teachers.1, "at most 1000");
         }
         let most = match self.plane {
-            Plane::FlippedTeachers => self.teachers.1,
-            _ => self.teachers.0,
+            Plane::CorrelationTeachers => self.teachers.0,
+            _ => self.teachers.1,
         };
         if most < self.flipped.0 + 3 {
             return count("teachers M", most, &format!("at least k1 + 3 = {}", self.flipped.0 + 3));
