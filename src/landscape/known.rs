@@ -5,7 +5,7 @@ use super::branch::{self, options};
 use super::patterns::{self, Kind};
 use super::reduced::{Shape, flipped_guess, solve};
 use crate::error::{Error, Result};
-use crate::model::Blocks;
+use crate::model::{Blocks, Entry, Place};
 
 /// k1 flipped students at K = M, k1 >= 0: solved where M is large enough for the leading order and followed down from there.
 ///
@@ -61,9 +61,17 @@ pub fn with_extra(n: f64, teachers: f64) -> Result<(Shape, Blocks)> {
 /// Those of [`solve`].
 pub fn opposed(n: f64, teachers: f64) -> Result<(Shape, Blocks)> {
     let shape = Shape::flipped(n, teachers, 1);
-    let mut entries = patterns::guess(&shape, &[Kind::Flipped, Kind::Aligned][..shape.matched.len()])?;
-    let extra = entries.len() - shape.teachers.len();
-    (entries[extra], entries[extra + 1]) = (-0.18 / n.sqrt(), 0.05);
+    let extra = shape.matched.len();
+    let guess = |entry: &Entry| match (entry.group, entry.place) {
+        (group, _) if group == extra => [-0.18 / n.sqrt(), 0.92 / teachers][entry.set.min(1)],
+        (0, Place::Own) => -0.63,
+        (0, Place::Inside) => 1.8 / teachers,
+        (0, Place::Outside) => 0.63 / teachers,
+        (_, Place::Own) => 1.0,
+        (_, Place::Inside) => -0.1 / teachers,
+        (_, Place::Outside) => 1.9 / teachers,
+    };
+    let entries: Vec<f64> = shape.partition()?.entries().iter().map(guess).collect();
     let state = solve(&shape, &entries)?;
     Ok((shape, state))
 }
