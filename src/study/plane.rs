@@ -133,7 +133,9 @@ impl PhaseSpec {
         let count =
             |quantity, value, needs: &str| Err(Error::Count { action: ACTION, quantity, value, needs: needs.into() });
         if self.plane == Plane::FlippedRate {
-            let problem = "the plane k1-eta is not there yet; take k1-M, extra-M or rho-M".into();
+            let problem =
+                "the plane k1-eta is what `committee limits` computes: the learning rate at which each minimum ends"
+                    .into();
             return Err(Error::Spec { action: ACTION, problem });
         }
         for (quantity, span) in [

@@ -365,7 +365,7 @@ fn refusals_name_the_number_and_what_is_needed() {
         (vec!["widen", "--teachers", "0"], vec!["teachers M is 0"]),
         (vec!["widen", "--dimension", "3"], vec!["dimension d is 3", "at least 8"]),
         (vec!["widen", "--db", "none.db", "--teachers", "4"], vec!["--db", "--teachers"]),
-        (vec!["phase", "--plane", "k1-eta"], vec!["k1-eta", "not there yet"]),
+        (vec!["phase", "--plane", "k1-eta"], vec!["k1-eta", "committee limits"]),
         (vec!["phase", "--plane", "k1-N"], vec!["k1-N", "rho-M"]),
         (vec!["phase", "--teachers", "20..4"], vec!["last M is 4", "at least the first, 20"]),
         (vec!["phase", "--teachers", "x..4"], vec!["'x'", "A..B"]),
