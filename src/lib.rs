@@ -124,6 +124,26 @@
 //! # }
 //! ```
 //!
+//! **A family at any size**, real ones included: loss, gradient and Hessian on groups of equal units cost the same at any M.
+//! Followed in M, it shows where it stops being a minimum and which symmetry breaks there.
+//!
+//! ```
+//! use committee::landscape::branch::{options, trace};
+//! use committee::landscape::known;
+//! use committee::landscape::reduced::BlockPoint;
+//!
+//! # fn main() -> committee::error::Result<()> {
+//! let (shape, state) = known::flipped(1.0, 1e6)?; // one flipped unit, M = 10^6
+//! let point = BlockPoint::new(&shape, state)?;
+//! assert!((1e6 * point.loss - 0.297246752).abs() < 1e-8);
+//! let (shape, state) = known::flipped(1.0, 12.0)?;
+//! let down = trace(&shape, &state, -1.0, &options((4.0, 12.0)))?;
+//! let event = down.threshold().expect("it becomes a saddle");
+//! assert!((event.p - 5.585505247).abs() < 1e-8 && event.mode.name() == "standard 2");
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! **A trajectory**: overlaps, loss and gradient at the times asked for.
 //!
 //! ```
@@ -192,6 +212,7 @@
 //! | d | input dimension | `dimension` | |
 //! | r | rank of T | `teacher.rank()` | |
 //! | D | coordinates of a state, between r and min(d, K + r) | `weights.coordinates()` | |
+//! | n | size of a group of equal units, real | `Partition::sizes` | |
 //! | s | dimension of span(W, V); scale of the initial law | `span_dimension`; `scale` | |
 //! | W, w_i | students, one a row; the first r coordinates span the teacher | `weights.rows()` | K x D |
 //! | V, v_m | teachers in reduced coordinates | `teacher.vectors()` | M x r |
@@ -225,7 +246,7 @@
 //! | [`expectation`] | Gaussian averages in closed form, and nothing else writes one |
 //! | [`population`] | sums of averages at one state: risk, gradient, Hessian, one-sided slopes, second moments of SGD |
 //! | [`dynamics`] | gradient flow; SGD in the overlaps, its mean at finite d, its fixed points and thresholds |
-//! | [`landscape`] | search, fixed points, spectra, verdicts, families, catalogue |
+//! | [`landscape`] | search, fixed points, spectra, verdicts, catalogue; families on groups, branches, phase diagrams |
 //! | [`simulation`] | one-pass SGD and descent on a finite sample, by drawing inputs; uses no formula of the rooms above |
 //! | [`study`] | one function per verb of the program, from spec to report |
 //! | `figure` | pictures from reports, SVG and PNG (feature `cli`) |
@@ -271,6 +292,12 @@
 //! on. A minimum found by Newton from a plateau would belong to another basin, and shares would be wrong. A small
 //! velocity alone never counts as an end. The test `basins` of the evidence tier compares the ends with those of the
 //! reference integrator.
+//!
+//! **Why groups with real sizes?** Every sum over equal units is a number times one term, so a family is five or six
+//! equations at any M, and M may be real: then a family can be followed through the M at which it loses stability. The
+//! Hessian falls into one small block for each irreducible representation of the permutations. Each block is followed
+//! separately, so an event names the symmetry that breaks, and no event is missed because the branch itself is smooth
+//! there. Points with entries of order 1/M^2 are finished with the gradient in double-double arithmetic.
 //!
 //! **Why is the orthant probability of four fields one integral?** It has no closed form, and everything else in the
 //! four-field average is elementary. One correlation is moved from the value at which the fields become dependent; the
