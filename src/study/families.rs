@@ -26,7 +26,7 @@ pub struct FamiliesSpec {
     pub students: Option<f64>,
     /// `all`, or numbers of flipped units separated by commas.
     pub flipped: String,
-    /// Other groups instead: SIZES[:MATCHED][+FREE].
+    /// Other groups instead: `SIZES[:MATCHED][+FREE]`.
     pub groups: Option<String>,
     /// rho of T = (1 - rho) I + rho J.
     pub correlation: f64,
