@@ -211,7 +211,7 @@ fn merge(
     for row in rows.iter_mut().filter(|row| here(row)) {
         row.hits = Some(0);
     }
-    let (mut number, total) = (0, found.roots.len());
+    let (mut number, total, rarest) = (0, found.roots.len(), found.rarest().unwrap_or(0));
     for root in found.roots {
         let entries = root.point.state.entries();
         let same = |row: &&mut Row| {
@@ -239,7 +239,7 @@ fn merge(
         rows.push(Row { k1, branch, point: root.point, hits: Some(root.hits), isolated: root.isolated });
     }
     report.notes.push(format!(
-        "Groups {groups}: {total} solutions in {} random starts and {} deflated ones; no other was found.",
+        "Groups {groups}: {total} solutions in {} random starts and {} deflated ones, the rarest hit {rarest} times; none other found in them.",
         found.starts, found.deflated
     ));
     Ok(())
