@@ -296,8 +296,8 @@
 //! **Why groups with real sizes?** Every sum over equal units is a number times one term, so a family is five or six
 //! equations at any M, and M may be real: then a family can be followed through the M at which it loses stability. The
 //! Hessian falls into one small block for each irreducible representation of the permutations. Each block is followed
-//! separately, so an event names the symmetry that breaks, and no event is missed because the branch itself is smooth
-//! there. Points with entries of order 1/M^2 are finished with the gradient in double-double arithmetic.
+//! separately, so an event names the symmetry that breaks, and is seen although the branch itself is smooth there (two
+//! sign changes of one eigenvalue within one step cancel: steps are short). Points with entries of order 1/M^2 are finished with the gradient in double-double arithmetic.
 //!
 //! **Why is the orthant probability of four fields one integral?** It has no closed form, and everything else in the
 //! four-field average is elementary. One correlation is moved from the value at which the fields become dependent; the

@@ -4,7 +4,7 @@
 use super::branch::{Crossing, Trace, trace_from};
 use super::reduced::{Parameter, Shape};
 use crate::error::{Error, Result};
-use crate::model::{Blocks, Place};
+use crate::model::{Blocks, Entry, Place};
 use crate::numerics::follow::Options;
 use crate::numerics::root::System;
 use crate::numerics::{linalg, singular};
@@ -12,132 +12,167 @@ use crate::population::Sector;
 
 const ACTION: &str = "leave a family";
 
-/// Divides index sets in two, the first part of the given size, and carries the state over: the same point in the larger
-/// space of states with less symmetry. Students matched to a set are divided with it.
-///
-/// # Errors
-/// [`Error::Real`] when a part would be smaller than 1; those of [`Shape::state`].
-pub fn refined(shape: &Shape, state: &Blocks, parts: &[(usize, f64)]) -> Result<(Shape, Blocks)> {
-    let part = |set: usize| parts.iter().find(|part| part.0 == set).map(|part| part.1);
-    let sizes = state.partition().sizes();
-    let mut fine_sizes = Vec::new();
-    // For each fine set: the coarse set it comes from.
-    let mut origin = Vec::new();
-    for (set, &size) in sizes.iter().enumerate() {
-        match part(set) {
-            Some(first) if first >= 1.0 && size - first >= 1.0 => {
-                fine_sizes.extend([first, size - first]);
-                origin.extend([set; 2]);
-            }
-            Some(first) => {
+/// Eigenvalues of the equations at an event count as zero up to this share of the largest.
+const KERNEL: f64 = 1e-7;
+
+/// An index set divided: the set and the sizes of its first parts. What is left is the last part.
+pub type Division = (usize, Vec<f64>);
+
+/// A family's shape with divided index sets, and where its groups come from.
+#[derive(Clone, Debug)]
+pub struct Refined {
+    pub shape: Shape,
+    /// For each index set, the set it is a part of; for each student group, the group.
+    sets: Vec<usize>,
+    groups: Vec<usize>,
+}
+
+impl Refined {
+    /// Divides index sets; students matched to a set are divided with it.
+    ///
+    /// # Errors
+    /// [`Error::Real`] when a part would be smaller than 1; those of [`Shape::partition`].
+    pub fn new(shape: &Shape, divisions: &[Division]) -> Result<Refined> {
+        let partition = shape.partition()?;
+        let (mut sizes, mut sets) = (Vec::new(), Vec::new());
+        for (set, &size) in partition.sizes().iter().enumerate() {
+            let mut parts = divisions.iter().find(|division| division.0 == set).map_or(Vec::new(), |d| d.1.clone());
+            parts.push(size - parts.iter().sum::<f64>());
+            let least = parts.iter().copied().fold(f64::INFINITY, f64::min);
+            if parts.len() > 1 && !(least >= 1.0) {
                 return Err(Error::Real {
                     action: ACTION,
                     quantity: "the size of a part of a group".into(),
-                    value: first.min(size - first),
+                    value: least,
                     needs: "a number of at least 1",
                 });
             }
-            None => {
-                fine_sizes.push(size);
-                origin.push(set);
+            sets.extend(vec![set; parts.len()]);
+            sizes.extend(parts);
+        }
+        let coarse_teachers = shape.teachers.len();
+        let teachers = sets.iter().filter(|&&set| set < coarse_teachers).count();
+        // Groups with the coarse group they come from; free ones follow their sets.
+        let (mut matched, mut groups) = (Vec::new(), Vec::new());
+        for (group, &set) in shape.matched.iter().enumerate() {
+            for part in (0..teachers).filter(|&part| sets[part] == set) {
+                matched.push(part);
+                groups.push(group);
             }
         }
-    }
-    let coarse_teachers = shape.teachers.len();
-    let fine_teachers = origin.iter().filter(|&&set| set < coarse_teachers).count();
-    // Student groups with the coarse group they come from; free ones follow their sets.
-    let mut matched = Vec::new();
-    let mut from = Vec::new();
-    for (group, &set) in shape.matched.iter().enumerate() {
-        for fine in (0..fine_teachers).filter(|&fine| origin[fine] == set) {
-            matched.push(fine);
-            from.push(group);
-        }
-    }
-    for fine in fine_teachers..origin.len() {
-        from.push(shape.matched.len() + origin[fine] - coarse_teachers);
-    }
-    let fine = Shape {
-        teachers: fine_sizes[..fine_teachers].to_vec(),
-        matched,
-        free: fine_sizes[fine_teachers..].to_vec(),
-        parameter: match shape.parameter {
-            Parameter::Size(set) => Parameter::Size(origin.iter().rposition(|&from| from == set).unwrap_or(set)),
+        groups.extend(sets[teachers..].iter().map(|set| shape.matched.len() + set - coarse_teachers));
+        // A parameter that is the size of a divided set is that of its last part.
+        let parameter = match shape.parameter {
+            Parameter::Size(set) => Parameter::Size(sets.iter().rposition(|&from| from == set).unwrap_or(set)),
             other => other,
-        },
-        ..shape.clone()
-    };
-    let rows = state.rows();
-    let entries: Vec<f64> = fine
-        .partition()?
-        .entries()
-        .iter()
-        .map(|entry| rows[[from[entry.group], origin[entry.set]]][usize::from(entry.place != Place::Own)])
-        .collect();
-    let carried = fine.state(&entries)?;
-    Ok((fine, carried))
+        };
+        let (teachers, free) = (sizes[..teachers].to_vec(), sizes[teachers..].to_vec());
+        Ok(Refined { shape: Shape { teachers, matched, free, parameter, ..shape.clone() }, sets, groups })
+    }
+
+    /// The same state in the divided groups.
+    ///
+    /// # Errors
+    /// Those of [`Shape::state`].
+    pub fn carried(&self, state: &Blocks) -> Result<Blocks> {
+        let rows = state.rows();
+        let entry = |e: &Entry| rows[[self.groups[e.group], self.sets[e.set]]][usize::from(e.place != Place::Own)];
+        let entries: Vec<f64> = self.shape.partition()?.entries().iter().map(entry).collect();
+        self.shape.state(&entries)
+    }
+
+    /// Largest difference between a state with divided sets and its average over the undivided ones.
+    ///
+    /// # Errors
+    /// Those of [`Shape::entries`].
+    pub fn asymmetry(&self, x: &[f64], p: f64) -> Result<f64> {
+        let shape = self.shape.at(p);
+        let (partition, values) = (shape.partition()?, shape.entries(x)?);
+        let entries = partition.entries();
+        let key = |e: &Entry| (self.groups[e.group], self.sets[e.set], e.place == Place::Own);
+        let mut largest = 0.0f64;
+        for (entry, value) in entries.iter().zip(&values) {
+            let like = || entries.iter().zip(&values).filter(|(other, _)| key(other) == key(entry));
+            let count: f64 = like().map(|(other, _)| other.count).sum();
+            let mean = like().map(|(other, value)| other.count * value).sum::<f64>() / count;
+            largest = largest.max((value - mean).abs());
+        }
+        Ok(largest)
+    }
+
+    /// The order of the entries in which the first three parts of a set take each other's place in a cycle.
+    fn cycle(&self, set: usize) -> Result<Vec<usize>> {
+        let partition = self.shape.partition()?;
+        let first = self.sets.iter().position(|&from| from == set).unwrap_or(0);
+        let next = |part: usize| if (first..first + 3).contains(&part) { first + (part - first + 1) % 3 } else { part };
+        let own = partition.student_sets();
+        let image = |group: usize| {
+            let (from, to) = (self.groups[group], next(own[group]));
+            (0..own.len()).find(|&other| self.groups[other] == from && own[other] == to).unwrap_or(group)
+        };
+        let entries = partition.entries();
+        let at = |e: &Entry| (image(e.group), next(e.set), e.place);
+        let order = entries.iter().map(|e| entries.iter().position(|f| (f.group, f.set, f.place) == at(e)));
+        Ok(order.map(|at| at.unwrap_or(0)).collect())
+    }
 }
 
 /// A branch that leaves a family at an event.
 #[derive(Clone, Debug)]
 pub struct Departure {
-    /// Parts into which sets were divided: (set, size of the first part).
-    pub parts: Vec<(usize, f64)>,
+    /// How index sets were divided; empty when the symmetry stays.
+    pub divisions: Vec<Division>,
     pub trace: Trace,
+    /// Add this to a value of the trace's parameter to have the family's: not 0 when the size of a divided set is followed.
+    pub offset: f64,
     /// Largest distance of the new branch from the symmetry of the old one, among its points.
     pub distance: f64,
 }
 
 /// Leaves a family at an event, in the simplest space of states with less symmetry in which the mode lives: one or two
-/// sets divided. `first` is the size of the first part of a divided set (1 or more); `side` is +1 or -1 along the mode.
+/// sets divided in two, for an exterior sector three single units that follow each other in a cycle. `first` is the size
+/// of the first part of a set divided in two (1 or more); `side` is +1 or -1 along the mode.
 ///
 /// # Errors
-/// [`Error::Spec`] for modes whose space is not block-symmetric (exterior sectors, modes across the span); those of the
-/// solver when no different branch is found.
+/// [`Error::Spec`] for modes across the span, and when no different branch is found; those of the solver.
 pub fn depart(shape: &Shape, event: &Crossing, first: f64, side: f64, options: &Options) -> Result<Departure> {
-    let parts = match event.mode.sector {
-        _ if event.mode.across => Vec::new(),
-        Sector::Trivial => return depart_within(shape, event, side, options),
-        Sector::Standard(t) => vec![(t, first)],
-        Sector::Symmetric(t) => vec![(t, first.max(2.0))],
-        Sector::Product(t, u) => vec![(t, first), (u, first)],
-        Sector::Exterior(_) => Vec::new(),
+    let divisions: Vec<Division> = match event.mode.sector {
+        _ if event.mode.across => {
+            let problem = format!("the branches that leave in the mode {} leave span(V)", event.mode.name());
+            return Err(Error::Spec { action: ACTION, problem });
+        }
+        Sector::Trivial => Vec::new(),
+        Sector::Standard(t) => vec![(t, vec![first])],
+        Sector::Symmetric(t) => vec![(t, vec![first.max(2.0)])],
+        Sector::Product(t, u) => vec![(t, vec![first]), (u, vec![first])],
+        Sector::Exterior(t) => vec![(t, vec![1.0; 3])],
     };
-    if parts.is_empty() {
-        let problem = format!("the branches that leave in the sector {} are not block-symmetric", event.mode.name());
-        return Err(Error::Spec { action: ACTION, problem });
-    }
+    let at = shape.at(event.p);
+    let refined = Refined::new(&at, &divisions)?;
+    let offset = event.p - refined.shape.value();
     // The old branch in the larger space: the event, and its tangent by differences.
-    let carried = |h: f64| -> Result<(Shape, Vec<f64>)> {
+    let carried = |h: f64| -> Result<Vec<f64>> {
         let moved: Vec<f64> = event.x.iter().zip(&event.tangent).map(|(x, t)| x + h * t).collect();
         let at = shape.at(event.p + h * event.tangent[event.x.len()]);
-        let (fine, state) = refined(&at, &at.state(&at.entries(&moved)?)?, &parts)?;
-        let mut z = fine.unknowns(&state.entries())?;
-        z.push(at.value());
-        Ok((fine, z))
+        let refined = Refined::new(&at, &divisions)?;
+        let mut z = refined.shape.unknowns(&refined.carried(&at.state(&at.entries(&moved)?)?)?.entries())?;
+        z.push(refined.shape.value());
+        Ok(z)
     };
-    let (fine, mut x) = carried(0.0)?;
-    x.pop();
-    let old: Vec<f64> = carried(1e-5)?.1.iter().zip(carried(-1e-5)?.1).map(|(above, below)| above - below).collect();
-    let jacobian = fine.jacobian(&x, event.p);
-    let (values, vectors) = linalg::eigh(jacobian.view())?;
-    let smallest = (0..values.len()).min_by(|&i, &j| values[i].abs().total_cmp(&values[j].abs())).unwrap_or(0);
-    let direction: Vec<f64> = vectors.column(smallest).to_vec();
+    let mut x = carried(0.0)?;
+    let p = x.pop().unwrap_or(event.p);
+    let old: Vec<f64> = carried(1e-5)?.iter().zip(carried(-1e-5)?).map(|(above, below)| above - below).collect();
+    let direction = direction(&refined, event.mode.sector, &x, p)?;
+    let limits = Options { range: (options.range.0 - offset, options.range.1 - offset), ..*options };
     let mut problem = None;
     for amplitude in [0.05, 0.02, 0.1, 0.005, 0.2] {
-        let start = singular::switch(&fine, &x, event.p, &direction, side * amplitude, Some(&old), options);
-        match start.and_then(|start| trace_from(&fine, &start, options)) {
+        let start = singular::switch(&refined.shape, &x, p, &direction, side * amplitude, Some(&old), &limits);
+        match start.and_then(|start| trace_from(&refined.shape, &start, &limits)) {
             Ok(trace) => {
-                let distance = trace
-                    .branch
-                    .points
-                    .iter()
-                    .map(|point| asymmetry(&fine, &parts, &point.x, point.p))
-                    .collect::<Result<Vec<f64>>>()?
-                    .into_iter()
-                    .fold(0.0, f64::max);
-                if distance > 1e-3 {
-                    return Ok(Departure { parts, trace, distance });
+                let distances = trace.branch.points.iter().map(|point| refined.asymmetry(&point.x, point.p));
+                let distance = distances.collect::<Result<Vec<f64>>>()?.into_iter().fold(0.0, f64::max);
+                if divisions.is_empty() || distance > 1e-3 {
+                    return Ok(Departure { divisions, trace, offset, distance });
                 }
             }
             Err(error) => problem = Some(error),
@@ -149,78 +184,106 @@ pub fn depart(shape: &Shape, event: &Crossing, first: f64, side: f64, options: &
     }))
 }
 
-/// The other branch of the same symmetry through an event.
-fn depart_within(shape: &Shape, event: &Crossing, side: f64, options: &Options) -> Result<Departure> {
-    let (values, vectors) = linalg::eigh(shape.jacobian(&event.x, event.p).view())?;
+/// The direction in which the branch leaves: the kernel of the equations, for an exterior sector the part of it that is
+/// left by the cyclic exchange of three units.
+fn direction(refined: &Refined, sector: Sector, x: &[f64], p: f64) -> Result<Vec<f64>> {
+    let (values, vectors) = linalg::eigh(refined.shape.jacobian(x, p).view())?;
     let smallest = (0..values.len()).min_by(|&i, &j| values[i].abs().total_cmp(&values[j].abs())).unwrap_or(0);
-    let direction: Vec<f64> = vectors.column(smallest).to_vec();
-    let old = Some(event.tangent.as_slice());
-    let start = singular::switch(shape, &event.x, event.p, &direction, side * 0.05, old, options)?;
-    let trace = trace_from(shape, &start, options)?;
-    Ok(Departure { parts: Vec::new(), trace, distance: 0.0 })
-}
-
-/// Largest difference between a state with divided sets and its average over the undivided ones.
-fn asymmetry(fine: &Shape, parts: &[(usize, f64)], x: &[f64], p: f64) -> Result<f64> {
-    let fine = fine.at(p);
-    let state = fine.state(&fine.entries(x)?)?;
-    let mut largest = 0.0f64;
-    for &(set, _) in parts {
-        // The two parts follow each other; groups matched to them, and every group's entries on them, are compared.
-        let shift = parts.iter().filter(|part| part.0 < set).count();
-        let (a, b) = (set + shift, set + shift + 1);
-        let rows = state.rows();
-        for g in 0..fine.matched.len() + fine.free.len() {
-            let own = state.partition().student_sets()[g];
-            if own != a && own != b && b < fine.teachers.len() {
-                largest = largest.max((rows[[g, a]][1] - rows[[g, b]][1]).abs());
-            }
-        }
-        let groups = |set: usize| -> Vec<usize> {
-            (0..state.partition().student_sets().len())
-                .filter(|&g| state.partition().student_sets()[g] == set)
-                .collect()
-        };
-        for (g, h) in groups(a).into_iter().zip(groups(b)) {
-            let own =
-                |g: usize, set: usize| if set < fine.teachers.len() { rows[[g, set]][0] } else { rows[[g, 0]][1] };
-            largest = largest.max((own(g, a) - own(h, b)).abs());
+    let Sector::Exterior(set) = sector else { return Ok(vectors.column(smallest).to_vec()) };
+    let order = refined.cycle(set)?;
+    let scale = values.iter().fold(0.0f64, |m, x| m.max(x.abs()));
+    let mut best = vec![0.0; x.len()];
+    for column in (0..values.len()).filter(|&i| values[i].abs() < KERNEL * scale) {
+        let v = vectors.column(column);
+        let turned = |i: usize| v[i] + v[order[i]] + v[order[order[i]]];
+        let part: Vec<f64> = (0..x.len()).map(turned).collect();
+        let length = |v: &[f64]| v.iter().map(|x| x * x).sum::<f64>();
+        if length(&part) > length(&best) {
+            best = part;
         }
     }
-    Ok(largest)
+    Ok(best)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::landscape::branch::{options, trace};
-    use crate::landscape::reduced::{flipped_guess, solve};
+    use crate::landscape::known;
+    use crate::population::{block_risk, coefficients};
 
-    fn flipped(k1: f64, m: f64, to: f64) -> Trace {
-        let shape = Shape::flipped(k1, m, 0);
-        let state = solve(&shape, &flipped_guess(&shape)).unwrap();
-        trace(&shape, &state, (to - m).signum(), &options((to.min(m), to.max(m)))).unwrap()
+    fn threshold((shape, state): (Shape, Blocks), to: f64) -> (Shape, Crossing) {
+        let from = shape.value();
+        let mut limits = options((to.min(from), to.max(from)));
+        if shape.parameter == Parameter::Correlation {
+            (limits.step, limits.largest) = (0.002, 0.02);
+        }
+        let trace = trace(&shape, &state, to - from, &limits).unwrap();
+        let event = trace.threshold().unwrap().clone();
+        (trace.shape, event)
     }
 
     /// A divided state is the same state; the branch that leaves it at the threshold has less symmetry and solves its
     /// equations, on both sides.
     #[test]
     fn branches_leave_with_less_symmetry() {
-        let trace = flipped(1.0, 8.0, 4.5);
-        let event = trace.threshold().unwrap();
-        let at = trace.shape.at(event.p);
+        let (shape, event) = threshold(known::flipped(1.0, 8.0).unwrap(), 4.5);
+        let at = shape.at(event.p);
         let coarse = at.state(&at.entries(&event.x).unwrap()).unwrap();
-        let (_, fine) = refined(&at, &coarse, &[(1, 1.0)]).unwrap();
-        let loss = crate::population::block_risk;
-        assert!((loss(&fine) - loss(&coarse)).abs() < 1e-15);
+        let fine = Refined::new(&at, &[(1, vec![1.0])]).unwrap().carried(&coarse).unwrap();
+        assert!((block_risk(&fine) - block_risk(&coarse)).abs() < 1e-15);
         assert!((fine.partition().teacher_count() - event.p).abs() < 1e-12);
         let limits = Options { points: 40, ..options((4.0, 9.0)) };
         for side in [1.0, -1.0] {
-            let departure = depart(&trace.shape, event, 1.0, side, &limits).unwrap();
-            assert!(departure.distance > 0.02, "{}", departure.distance);
+            let departure = depart(&shape, &event, 1.0, side, &limits).unwrap();
+            assert!(departure.distance > 0.02 && departure.offset.abs() < 1e-12, "{}", departure.distance);
             assert!(departure.trace.branch.points.iter().all(|point| point.residual < 1e-10));
             let first = &departure.trace.branch.points[0];
             assert!((first.p - event.p).abs() < 0.3, "{} {}", first.p, event.p);
         }
+    }
+
+    /// Where the size of a set is followed and that set divides, the size of its last part is followed instead.
+    #[test]
+    fn the_size_of_a_divided_set_is_that_of_its_last_part() {
+        let (shape, state) = known::block(7.0, 17.0, false).unwrap();
+        let (shape, event) = threshold((shape.along(Parameter::Size(0)), state), 5.0);
+        assert!((event.p - 5.9981).abs() < 1e-3 && event.mode.sector == Sector::Standard(0), "{event:?}");
+        let limits = Options { points: 20, ..options((5.0, 8.0)) };
+        let departure = depart(&shape, &event, 1.0, 1.0, &limits).unwrap();
+        assert!((departure.offset - 1.0).abs() < 1e-12 && departure.distance > 0.02);
+        let points = &departure.trace.branch.points;
+        assert!((points[0].p + departure.offset - event.p).abs() < 0.2, "{}", points[0].p);
+        assert!(points.iter().all(|point| (5.0..8.0 + 1e-9).contains(&(point.p + departure.offset))));
+    }
+
+    /// The minimum with a block of eight loses stability in an exterior sector when the teachers correlate. What leaves
+    /// keeps a cyclic symmetry only, and is a critical point of the full problem.
+    #[test]
+    fn branches_leave_exterior_sectors_with_a_cyclic_symmetry() {
+        let (shape, state) = known::block(8.0, 17.0, false).unwrap();
+        let (shape, event) = threshold((shape.along(Parameter::Correlation), state), 0.2);
+        assert!(event.mode.sector == Sector::Exterior(0) && (event.p - 0.09491445896).abs() < 1e-9, "{event:?}");
+        let mut limits = Options { points: 10, ..options((0.0, 0.3)) };
+        (limits.step, limits.largest) = (0.002, 0.02);
+        let departure = depart(&shape, &event, 1.0, 1.0, &limits).unwrap();
+        assert_eq!(departure.divisions, [(0, vec![1.0; 3])]);
+        assert!(departure.distance > 0.02, "{}", departure.distance);
+        let point = departure.trace.branch.points.last().unwrap();
+        let state = departure.trace.state(&point.x, point.p).unwrap();
+        let rows = state.rows();
+        // w_1 on v_2, w_2 on v_3, w_3 on v_1 agree, and differ from the opposite ones.
+        let (forth, back) = ([[0, 1], [1, 2], [2, 0]], [[1, 0], [2, 1], [0, 2]]);
+        for way in [forth, back] {
+            assert!(way.iter().all(|&at| (rows[at][0] - rows[way[0]][0]).abs() < 1e-9), "{way:?}");
+        }
+        assert!((rows[forth[0]][0] - rows[back[0]][0]).abs() > 0.02);
+        let (weights, teacher) = state.expand().unwrap();
+        let c = coefficients(&weights, &teacher, 0);
+        let mut gradient = c.a.dot(weights.rows());
+        let rank = teacher.rank();
+        let mut part = gradient.slice_mut(ndarray::s![.., ..rank]);
+        part += &c.b.dot(teacher.vectors());
+        assert!(gradient.iter().all(|g| g.abs() < 1e-10), "{gradient}");
     }
 }

@@ -259,8 +259,9 @@ pub fn hopf(jacobian: ArrayView2<f64>) -> Result<Hopf> {
 ///
 /// # Errors
 /// [`Error::NotConverged`], [`Error::NonFinite`]; [`Error::Real`] when the solution found lies on another branch: with `old`,
-/// when its displacement is along `old` (cosine above 0.9999) or, less its part along `old`, not along `direction` (cosine
-/// below 0.9); without `old`, when the cosine between displacement and `direction` is below 0.5.
+/// when its displacement is along `old` (cosine above 0.9999: where unknowns scale unlike p, branches that cross leave each
+/// other at small angles) or, less its part along `old`, not along `direction` (cosine below 0.9); without `old`, when the
+/// cosine between displacement and `direction` is below 0.5.
 pub fn switch(
     system: &dyn System,
     x0: &[f64],

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::landscape::branch::{Crossing, Trace, options, trace};
-use crate::landscape::departure::{Departure, depart};
+use crate::landscape::departure::{Departure, Division, depart};
 use crate::landscape::known;
 use crate::landscape::reduced::{Parameter, Shape};
 use crate::model::{Blocks, Place};
@@ -90,6 +90,9 @@ impl Default for FollowSpec {
 
 const ACTION: &str = "follow a family";
 
+/// Loss per teacher of an exact solution: Newton's method ends in the cubic valley around it, not on it.
+const EXACT: f64 = 1e-15;
+
 /// The family of a spec at its start.
 ///
 /// # Errors
@@ -115,6 +118,14 @@ pub fn started(spec: &FollowSpec) -> Result<(Shape, Blocks)> {
         Start::Extra => known::with_extra(spec.flipped, spec.teachers)?,
         Start::Opposed => known::opposed(spec.flipped, spec.teachers)?,
     };
+    let (students, loss) = (state.partition().student_count(), crate::population::block_risk(&state));
+    if students > spec.teachers && loss < EXACT * spec.teachers {
+        let problem = format!(
+            "with M = {} and k1 = {} Newton's method ends at loss {loss:.1e}: at K > M the exact solutions fill a manifold, no branch",
+            spec.teachers, spec.flipped
+        );
+        return Err(Error::Spec { action: ACTION, problem });
+    }
     if spec.rho == 0.0 {
         return Ok((shape, state));
     }
@@ -264,7 +275,7 @@ impl Tables {
                 "departures",
                 &[
                     ("from", "", "direction and parameter of the event"),
-                    ("parts", "", "sets that are divided: set (size of its first part)"),
+                    ("parts", "", "sets that are divided: set (sizes of its first parts)"),
                     ("side", "", "sign along the mode"),
                     ("distance", "", "largest difference between entries that were equal"),
                     ("reached", "", "parameter at the end of the branch that leaves"),
@@ -328,16 +339,25 @@ impl Tables {
             Ok(departure) => {
                 let points = &departure.trace.branch.points;
                 let last = &points[points.len() - 1];
-                let parts: Vec<String> =
-                    departure.parts.iter().map(|(set, size)| format!("n{} ({size})", set + 1)).collect();
+                let division = |(set, sizes): &Division| {
+                    let sizes: Vec<String> = sizes.iter().map(f64::to_string).collect();
+                    format!("n{} ({})", set + 1, sizes.join(", "))
+                };
+                let parts: Vec<String> = departure.divisions.iter().map(division).collect();
                 vec![
                     from.into(),
                     parts.join(", ").into(),
                     side.into(),
                     departure.distance.into(),
-                    last.p.into(),
+                    (last.p + departure.offset).into(),
                     departure.trace.smallest(&last.tests, false).0.into(),
-                    departure.trace.branch.end.to_string().into(),
+                    match departure.offset {
+                        0.0 => departure.trace.branch.end.to_string(),
+                        offset => {
+                            format!("{} of its last part; {offset} more in the family", departure.trace.branch.end)
+                        }
+                    }
+                    .into(),
                 ]
             }
             Err(error) => {
