@@ -14,6 +14,7 @@ mod output;
 mod phase;
 mod plateau;
 mod progress;
+mod reproduce;
 mod rule;
 mod sgd;
 mod stability;
@@ -96,6 +97,8 @@ enum Verb {
     Widen(widen::Arguments),
     /// Where families are minima, over two parameters
     Phase(phase::Arguments),
+    /// Compute a published table again and compare: one verdict per number
+    Reproduce(reproduce::Arguments),
     /// Write the results in a database as CSV, JSON and NPZ
     Export(export::Arguments),
     /// Compute, draw or check the figures of a folder
@@ -143,6 +146,7 @@ fn run(cli: Cli) -> Result<()> {
         Verb::Plateau(arguments) => plateau::run(&arguments, &output),
         Verb::Widen(arguments) => widen::run(&arguments, &output),
         Verb::Phase(arguments) => phase::run(&arguments, &output),
+        Verb::Reproduce(arguments) => reproduce::run(&arguments, &output),
         Verb::Export(arguments) => export::run(&arguments, &output),
         Verb::Figure(arguments) => figure::run(&arguments, &output),
         Verb::Completions(arguments) => {

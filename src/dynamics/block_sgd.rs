@@ -54,9 +54,16 @@ impl BlockSgd {
     /// Equations for states with the groups, teacher and readouts of this one.
     ///
     /// # Errors
-    /// As [`Sgd::checked`].
+    /// As [`Sgd::checked`]; [`Error::Spec`] for another activation than ReLU.
     pub fn new(blocks: &Blocks, rule: Sgd, parameter: BlockParameter) -> Result<BlockSgd> {
         let (partition, teacher) = (blocks.partition().clone(), blocks.teacher().clone());
+        if teacher.slope != 0.0 {
+            let problem = format!(
+                "the slope below 0 is {}, needs 0: the noise of SGD on groups is known for ReLU (`committee sgd` takes any slope)",
+                teacher.slope
+            );
+            return Err(Error::Spec { action: "follow SGD on groups", problem });
+        }
         Ok(BlockSgd::assemble(partition, teacher, blocks.readouts().to_vec(), rule.checked()?, parameter))
     }
 
@@ -320,6 +327,7 @@ impl BlockSgd {
                 self.teacher.overlaps[[coarse(t), coarse(u)]]
             }),
             readouts: (0..teachers).map(|t| self.teacher.readouts[coarse(t)]).collect(),
+            slope: self.teacher.slope,
         };
         let readouts = from[..students].iter().map(|&group| self.readouts[group]).collect();
         let parameter = match self.parameter {

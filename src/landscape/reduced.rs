@@ -22,6 +22,8 @@ pub enum Parameter {
     Correlation,
     /// Norm of the teachers of the first group; the others have norm 1.
     Norm,
+    /// Slope alpha of the activation below 0.
+    Slope,
 }
 
 /// Groups and teacher of a family, and the parameter by which it is followed.
@@ -34,6 +36,8 @@ pub struct Shape {
     pub free: Vec<f64>,
     pub correlation: f64,
     pub norm: f64,
+    /// alpha of g(u) = max(u, alpha u).
+    pub slope: f64,
     pub parameter: Parameter,
 }
 
@@ -47,6 +51,7 @@ impl Shape {
             free: vec![1.0; extra],
             correlation: 0.0,
             norm: 1.0,
+            slope: 0.0,
             parameter: Parameter::Teachers,
         }
     }
@@ -59,6 +64,7 @@ impl Shape {
             Parameter::Size(set) => self.free[set - self.teachers.len()],
             Parameter::Correlation => self.correlation,
             Parameter::Norm => self.norm,
+            Parameter::Slope => self.slope,
         }
     }
 
@@ -76,6 +82,7 @@ impl Shape {
             Parameter::Size(set) => shape.free[set - self.teachers.len()] = value,
             Parameter::Correlation => shape.correlation = value,
             Parameter::Norm => shape.norm = value,
+            Parameter::Slope => shape.slope = value,
         }
         shape
     }
@@ -98,7 +105,8 @@ impl Shape {
     /// # Errors
     /// Those of [`Blocks::new`].
     pub fn state(&self, entries: &[f64]) -> Result<Blocks> {
-        let mut teacher = BlockTeacher::correlated(self.teachers.len(), self.correlation);
+        let mut teacher =
+            BlockTeacher { slope: self.slope, ..BlockTeacher::correlated(self.teachers.len(), self.correlation) };
         if self.norm != 1.0 {
             teacher.squares[0] *= self.norm * self.norm;
             for set in 0..self.teachers.len() {

@@ -158,6 +158,8 @@ pub struct BlockTeacher {
     pub overlaps: Array2<f64>,
     /// b of each group.
     pub readouts: Vec<f64>,
+    /// Slope alpha of the activation below 0, of both networks: 0 for ReLU.
+    pub slope: f64,
 }
 
 impl BlockTeacher {
@@ -167,6 +169,7 @@ impl BlockTeacher {
             squares: vec![1.0; groups],
             overlaps: Array2::from_elem((groups, groups), rho),
             readouts: vec![1.0; groups],
+            slope: 0.0,
         }
     }
 
@@ -291,6 +294,14 @@ impl Blocks {
             }
         }
         Ok(state)
+    }
+
+    /// The sum over all units of a group of their coordinates on a set: equal on every coordinate of the set.
+    pub fn column_sum(&self, group: usize, set: usize) -> f64 {
+        let own = self.partition.unit_sets()[group];
+        let [first, second] = self.rows[[group, set]];
+        let n = self.partition.sizes()[own];
+        if own == set { first + (n - 1.0) * second } else { n * second }
     }
 
     /// The numbers, in the order of [`Partition::entries`].
@@ -435,7 +446,7 @@ mod tests {
         let real = Partition::flipped(1.0, 5.5, 0).unwrap();
         let blocks = Blocks::new(real, BlockTeacher::orthonormal(2), &[-0.6, 0.2, 0.3, 1.0, -0.05], None).unwrap();
         assert!(matches!(blocks.expand(), Err(Error::Real { value, .. }) if value == 4.5));
-        let negative = BlockTeacher { squares: vec![1.0], overlaps: array![[-0.9]], readouts: vec![1.0] };
+        let negative = BlockTeacher { squares: vec![1.0], overlaps: array![[-0.9]], readouts: vec![1.0], slope: 0.0 };
         let partition = Partition::flipped(0.0, 4.0, 0).unwrap();
         assert!(matches!(Blocks::new(partition, negative, &[1.0, 0.0], None), Err(Error::NotPositive { .. })));
     }

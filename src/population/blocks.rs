@@ -22,6 +22,8 @@ pub(super) struct Geometry<N> {
     /// a of students, -b of teachers.
     pub readouts: Vec<f64>,
     pub norms: Vec<N>,
+    /// Slope alpha of the activation below 0.
+    pub slope: f64,
     /// Students x units: angles at equal and at different indices. Where a class has no members, as the other one.
     pub angles: Array2<[Angle<N>; 2]>,
     /// A and B side by side: students x units; the diagonal of A stands at equal indices of a group with itself.
@@ -48,6 +50,7 @@ impl<N: Number> Geometry<N> {
             students,
             readouts,
             norms,
+            slope: blocks.teacher().slope,
             angles,
             coefficients: Array2::from_elem((0, 0), [N::from(0.0); 2]),
         };
@@ -63,7 +66,13 @@ impl<N: Number> Geometry<N> {
         [if g == h { 0.0 } else { 1.0 }, self.sizes[self.sets[h]] - 1.0]
     }
 
+    /// The factor of the ReLU part of every second-order average, and that of the linear part (theory 11, eq. 11-leaky).
+    pub fn mixture(&self) -> [f64; 2] {
+        mixture(self.slope)
+    }
+
     fn gradient_coefficients(&self) -> Equivariant<N> {
+        let [kinked, linear] = self.mixture();
         let tau = N::PI * N::from(2.0);
         let number = |x: f64| N::from(x);
         let mut out = Array2::from_elem((self.students, self.sets.len()), [number(0.0); 2]);
@@ -81,6 +90,12 @@ impl<N: Number> Geometry<N> {
             let norm: f64 = self.norms[g].into();
             let own = if norm > 0.0 { (pull * number(readout)).over(tau * self.norms[g]) } else { number(0.0) };
             out[[g, g]][0] = number(0.5 * readout * readout) + own;
+            if linear != 0.0 {
+                for h in 0..self.sets.len() {
+                    let part = number(linear * readout * self.readouts[h]);
+                    out[[g, h]] = out[[g, h]].map(|x| x * number(kinked) + part);
+                }
+            }
         }
         out
     }
@@ -102,6 +117,11 @@ impl<N: Number> Geometry<N> {
             sum
         })
     }
+}
+
+/// For g(u) = alpha u + (1 - alpha) relu(u), L = (1 - alpha)^2 L_relu + alpha |sum a w - sum b v|^2 / 2.
+pub(super) fn mixture(slope: f64) -> [f64; 2] {
+    [(1.0 - slope) * (1.0 - slope), slope]
 }
 
 /// One term of a product of block-symmetric matrices, over the index set of the middle, which has n members.
@@ -157,7 +177,17 @@ pub fn block_risk(blocks: &Blocks) -> f64 {
             }
         }
     }
-    f64::from(sum * 0.5).max(0.0)
+    let [kinked, linear] = mixture(blocks.teacher().slope);
+    let mut loss = sum * (0.5 * kinked);
+    if linear != 0.0 {
+        for set in 0..partition.teacher_groups() {
+            let total = (0..sets.len()).fold(TwoFloat::from(0.0), |total, group| {
+                total + TwoFloat::new_mul(readouts[group], blocks.column_sum(group, set))
+            });
+            loss += total * total * (0.5 * linear * partition.sizes()[set]);
+        }
+    }
+    f64::from(loss).max(0.0)
 }
 
 /// Derivative of the loss by one entry of W for each of the state's numbers (not by the number, which changes `count`

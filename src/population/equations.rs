@@ -7,8 +7,9 @@
 use std::f64::consts::PI;
 use std::ops::Range;
 
+use super::blocks::mixture;
 use crate::expectation::angles::direction;
-use crate::model::Blocks;
+use crate::model::{Blocks, Place};
 
 /// A class of pairs of units. Each of the two is a unit of the list of groups (students, then teachers).
 struct Class {
@@ -32,6 +33,18 @@ pub struct BlockEquations {
     teacher_squares: Vec<f64>,
     /// Loss of the teacher's own pairs.
     offset: f64,
+    /// Slope alpha of the activation below 0; what it adds, for each coordinate set (none at alpha = 0).
+    slope: f64,
+    totals: Vec<Total>,
+}
+
+/// sum a w - sum b v on the coordinates of one set: `constant` plus a sum over entries of the state.
+struct Total {
+    /// Number of coordinates.
+    count: f64,
+    constant: f64,
+    /// (index of the entry, its factor).
+    terms: Vec<(usize, f64)>,
 }
 
 /// Memory of one evaluation.
@@ -77,10 +90,16 @@ impl BlockEquations {
             selves: Vec::new(),
             teacher_squares: (students..sets.len()).map(|h| square(&blocks.pair_vectors(h, h, true))).collect(),
             offset: 0.0,
+            slope: blocks.teacher().slope,
+            totals: Vec::new(),
         };
+        if equations.slope != 0.0 {
+            equations.totals = totals(blocks, &readouts);
+        }
+        let [kinked, _] = mixture(equations.slope);
         for g in 0..students {
             let range = equations.place(n, [true; 2], labelled.pair_vectors(g, g, true));
-            equations.selves.push((range, 0.25 * sizes[sets[g]] * readouts[g] * readouts[g]));
+            equations.selves.push((range, 0.25 * kinked * sizes[sets[g]] * readouts[g] * readouts[g]));
         }
         for g in 0..students {
             for h in (0..=g).chain(students..sets.len()) {
@@ -90,7 +109,7 @@ impl BlockEquations {
                 let counts = if shared { [a, a * (a - 1.0)] } else { [0.0, a * b] };
                 for (same, count) in [(true, counts[0]), (false, counts[1])] {
                     if count != 0.0 && !(g == h && same) {
-                        let weight = half * count * readouts[g] * readouts[h];
+                        let weight = kinked * half * count * readouts[g] * readouts[h];
                         let vectors = labelled.pair_vectors(g, h, same);
                         let positions = equations.place(n, [true, h < students], vectors);
                         equations.classes.push(Class { units: [g, h], weight, positions });
@@ -101,7 +120,7 @@ impl BlockEquations {
         for g in students..sets.len() {
             for h in students..=g {
                 let (a, b) = (sizes[sets[g]], sizes[sets[h]]);
-                let weight = readouts[g] * readouts[h] * if g == h { 0.5 } else { 1.0 };
+                let weight = kinked * readouts[g] * readouts[h] * if g == h { 0.5 } else { 1.0 };
                 if g == h {
                     equations.offset += 0.5 * weight * a * equations.teacher_squares[g - students];
                 }
@@ -177,6 +196,17 @@ impl BlockEquations {
         for class in &self.classes {
             self.add(class, class.units[1] < students, second, work);
         }
+        for Total { count, constant, terms } in &self.totals {
+            let total = constant + terms.iter().map(|&(i, factor)| factor * work.values[i]).sum::<f64>();
+            let weight = self.slope * count;
+            work.loss += 0.5 * weight * total * total;
+            for &(i, factor) in terms {
+                work.gradient[i] += weight * total * factor;
+                if second {
+                    terms.iter().for_each(|&(j, other)| work.hessian[i * n + j] += weight * factor * other);
+                }
+            }
+        }
         for i in 0..n {
             work.gradient[i] /= self.scales[i];
         }
@@ -243,6 +273,31 @@ impl BlockEquations {
     }
 }
 
+/// The linear part on each coordinate set.
+fn totals(blocks: &Blocks, readouts: &[f64]) -> Vec<Total> {
+    let partition = blocks.partition();
+    let (sizes, sets) = (partition.sizes(), partition.unit_sets());
+    let students = partition.student_sets().len();
+    let total = |set: usize| Total {
+        count: sizes[set],
+        constant: (students..sets.len()).map(|h| readouts[h] * blocks.column_sum(h, set)).sum(),
+        terms: (0..)
+            .zip(partition.entries())
+            .filter(|(_, entry)| entry.set == set)
+            .map(|(i, entry)| {
+                let n = sizes[sets[entry.group]];
+                let units = match entry.place {
+                    Place::Own => 1.0,
+                    Place::Inside => n - 1.0,
+                    Place::Outside => n,
+                };
+                (i, readouts[entry.group] * units)
+            })
+            .collect(),
+    };
+    (0..partition.teacher_groups()).map(total).collect()
+}
+
 fn square(vectors: &[[f64; 3]]) -> f64 {
     vectors.iter().map(|p| p[0] * p[0] * p[2]).sum()
 }
@@ -298,34 +353,36 @@ mod tests {
             (&[4.0, 3.0], &[0, 1, 1], &[2.0], -0.1),
             (&[6.0, 1.0, 13.0], &[0, 1, 2], &[], 0.1),
         ] {
-            let partition = Partition::new(teachers, matched, free).unwrap();
-            let n = partition.entries().len();
-            let teacher = BlockTeacher::correlated(teachers.len(), rho);
-            for parallel in [false, true] {
-                let entry = |i: usize| 0.3 * (1.3 * i as f64).sin() + if i.is_multiple_of(4) { 0.7 } else { 0.0 };
-                let entries: Vec<f64> = if parallel {
-                    // Every matched student on its teacher.
-                    let place = |e: &crate::model::Entry| f64::from(u8::from(e.place == crate::model::Place::Own));
-                    partition
-                        .entries()
-                        .iter()
-                        .map(|e| place(e) + if e.group >= matched.len() { 0.3 } else { 0.0 })
-                        .collect()
-                } else {
-                    (0..n).map(entry).collect()
-                };
-                let state = Blocks::new(partition.clone(), teacher.clone(), &entries, None).unwrap();
-                let equations = BlockEquations::new(&state);
-                let unknowns: Vec<f64> = entries.iter().zip(equations.scales()).map(|(x, s)| x * s).collect();
-                let mut work = Workspace::default();
-                equations.evaluate(&unknowns, true, &mut work);
-                assert!((work.loss - block_risk(&state)).abs() < 1e-12, "{} {}", work.loss, block_risk(&state));
-                let block = BlockHessian::new(&state).block(Sector::Trivial).unwrap();
-                for (i, g) in block_gradient::<f64>(&state).iter().enumerate() {
-                    assert!((work.gradient[i] - g * equations.scales()[i]).abs() < 1e-12, "{i}");
-                    for j in 0..n {
-                        let difference = (work.hessian[i * n + j] - block[[i, j]]).abs();
-                        assert!(difference < 1e-11, "{teachers:?} {parallel} {i} {j}: {difference:e}");
+            for slope in [0.0, 0.3] {
+                let partition = Partition::new(teachers, matched, free).unwrap();
+                let n = partition.entries().len();
+                let teacher = BlockTeacher { slope, ..BlockTeacher::correlated(teachers.len(), rho) };
+                for parallel in [false, true] {
+                    let entry = |i: usize| 0.3 * (1.3 * i as f64).sin() + if i.is_multiple_of(4) { 0.7 } else { 0.0 };
+                    let entries: Vec<f64> = if parallel {
+                        // Every matched student on its teacher.
+                        let place = |e: &crate::model::Entry| f64::from(u8::from(e.place == crate::model::Place::Own));
+                        partition
+                            .entries()
+                            .iter()
+                            .map(|e| place(e) + if e.group >= matched.len() { 0.3 } else { 0.0 })
+                            .collect()
+                    } else {
+                        (0..n).map(entry).collect()
+                    };
+                    let state = Blocks::new(partition.clone(), teacher.clone(), &entries, None).unwrap();
+                    let equations = BlockEquations::new(&state);
+                    let unknowns: Vec<f64> = entries.iter().zip(equations.scales()).map(|(x, s)| x * s).collect();
+                    let mut work = Workspace::default();
+                    equations.evaluate(&unknowns, true, &mut work);
+                    assert!((work.loss - block_risk(&state)).abs() < 1e-12, "{} {}", work.loss, block_risk(&state));
+                    let block = BlockHessian::new(&state).block(Sector::Trivial).unwrap();
+                    for (i, g) in block_gradient::<f64>(&state).iter().enumerate() {
+                        assert!((work.gradient[i] - g * equations.scales()[i]).abs() < 1e-12, "{i}");
+                        for j in 0..n {
+                            let difference = (work.hessian[i * n + j] - block[[i, j]]).abs();
+                            assert!(difference < 1e-11, "{teachers:?} {parallel} {i} {j}: {difference:e}");
+                        }
                     }
                 }
             }

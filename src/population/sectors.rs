@@ -276,12 +276,14 @@ impl BlockHessian {
         for ((g, set), &value) in x.spread.indexed_iter() {
             sum += sector.inner(sets[g], set, sizes, value, y.own[[g, set]]);
         }
+        // The rest belongs to the kinked part of the activation alone: a linear field has no second derivative.
+        let [kinked, _] = self.geometry.mixture();
         for g in 0..students {
             for h in 0..sets.len() {
                 let (a, b) = (sets[g], sets[h]);
                 let others = self.geometry.others(g, h).map(|n| f64::from(u8::from(n != 0.0)));
                 let angles = &self.geometry.angles[[g, h]];
-                let strength = self.geometry.readouts[g] * self.geometry.readouts[h];
+                let strength = kinked * self.geometry.readouts[g] * self.geometry.readouts[h];
                 // (1 / sin) (D - cos s)(D' - cos s') - sin s s', weighted by a strength / (2 pi |w|).
                 let weight = |k: usize, f: fn(&Angle<f64>) -> f64| others[k] * f(&angles[k]);
                 let norm_ratio = strength * self.geometry.norms[h] / (2.0 * PI * self.geometry.norms[g]);

@@ -14,6 +14,8 @@ mod phase;
 #[cfg(feature = "cli")]
 mod plane;
 mod plateau;
+#[cfg(feature = "cli")]
+mod reproduce;
 mod sgd;
 mod spectrum;
 mod stability;
@@ -37,6 +39,8 @@ pub use phase::phase;
 #[cfg(feature = "cli")]
 pub use plane::{Grid, PhaseSpec, Plane, Span};
 pub use plateau::{PlateauSpec, plateau};
+#[cfg(feature = "cli")]
+pub use reproduce::{ReproduceSpec, Source, reproduce};
 pub use sgd::{SgdSpec, Simulator, sgd};
 pub use stability::{Normalisation, StabilitySpec, stability};
 pub use steady::{SteadySpec, steady};

@@ -9,6 +9,7 @@ mod continuation;
 mod families;
 mod interruption;
 mod landscapes;
+mod leaky;
 mod learning_rates;
 mod lines;
 mod phase;

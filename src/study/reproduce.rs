@@ -1,0 +1,164 @@
+//! Published tables of shares of runs, computed again: the same experiment, both numbers side by side, one verdict per cell.
+
+mod perturbation;
+mod published;
+mod run_length;
+mod tables;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::landscape::LandscapeSpec;
+use crate::error::{Error, Result};
+use crate::landscape::catalogue::Catalogue;
+use crate::report::Report;
+use published::{Column, Publication};
+
+const ACTION: &str = "reproduce a publication";
+
+/// Which publication.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Source {
+    /// Huang, Loureiro, Sarao Mannelli 2026: shares at M = 17 for four training rules, and the perturbation experiment.
+    #[default]
+    #[serde(rename = "huang-2026")]
+    Huang2026,
+    /// Safran and Shamir 2018: runs that miss the global minimum, n = k and k + 1.
+    #[serde(rename = "safran-shamir-2018")]
+    SafranShamir2018,
+    /// Safran, Yehudai and Shamir 2021: families reached at n = k.
+    #[serde(rename = "safran-2021")]
+    Safran2021,
+}
+
+impl Source {
+    /// All of them.
+    pub const ALL: [Source; 3] = [Source::Huang2026, Source::SafranShamir2018, Source::Safran2021];
+
+    /// Name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Source::Huang2026 => "huang-2026",
+            Source::SafranShamir2018 => "safran-shamir-2018",
+            Source::Safran2021 => "safran-2021",
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.name())
+    }
+}
+
+impl FromStr for Source {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Source, String> {
+        let names = Source::ALL.map(Source::name).join(", ");
+        let known = Source::ALL.into_iter().find(|source| source.name() == text);
+        known.ok_or_else(|| format!("'{text}' is not known, needs one of {names}"))
+    }
+}
+
+/// What to reproduce, and how much of it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReproduceSpec {
+    pub source: Source,
+    /// Runs per column; `None`: as many as published.
+    pub runs: Option<u64>,
+    /// Only columns whose label holds this text.
+    pub only: Option<String>,
+    pub seed: Option<u64>,
+    /// Folder of databases, one for each column: finished runs are kept there and continued.
+    pub db: Option<PathBuf>,
+}
+
+/// One column at one input dimension, with its counts.
+struct Counted<'a> {
+    column: &'a Column,
+    dimension: usize,
+    /// Runs by class; runs without a verified end are in no class.
+    counts: BTreeMap<String, usize>,
+    runs: usize,
+    unresolved: usize,
+}
+
+/// Runs every column and compares. `progress` is called with (label, finished, total, unresolved) and returns false to stop.
+///
+/// # Errors
+/// [`Error::Count`] for 0 runs or no column with the label; those of the search; [`Error::Interrupted`] when stopped.
+pub fn reproduce(
+    spec: &ReproduceSpec,
+    progress: &(dyn Fn(&str, usize, usize, usize) -> bool + Sync),
+) -> Result<Report> {
+    let publication = Publication::read(spec.source)?;
+    if spec.runs == Some(0) {
+        return Err(Error::Count { action: ACTION, quantity: "runs", value: 0, needs: "at least 1".into() });
+    }
+    let wanted = |column: &&Column| spec.only.as_ref().is_none_or(|text| column.label.contains(text.as_str()));
+    let columns: Vec<&Column> = publication.columns.iter().filter(wanted).collect();
+    if columns.is_empty() {
+        let labels: Vec<&str> = publication.columns.iter().map(|column| column.label.as_str()).collect();
+        let problem = format!("no column is called so; there are: {}", labels.join("; "));
+        return Err(Error::Spec { action: ACTION, problem });
+    }
+    let mut counted = Vec::new();
+    for column in columns {
+        for &dimension in &column.dimensions {
+            counted.push(count(spec, column, dimension, progress)?);
+        }
+    }
+    let mut report = tables::report(spec, &publication, &counted);
+    let (seed, whole) = (spec.seed.unwrap_or(1), spec.only.is_none());
+    if let (Some(lengths), true) = (&publication.run_length, whole) {
+        run_length::add(&mut report, lengths, spec.runs, seed, progress)?;
+    }
+    if let (Some(perturbation), true) = (&publication.perturbation, whole) {
+        perturbation::add(&mut report, perturbation, seed)?;
+    }
+    Ok(report)
+}
+
+fn count<'a>(
+    spec: &ReproduceSpec,
+    column: &'a Column,
+    dimension: usize,
+    progress: &(dyn Fn(&str, usize, usize, usize) -> bool + Sync),
+) -> Result<Counted<'a>> {
+    let search = LandscapeSpec {
+        students: column.students,
+        teachers: column.teachers,
+        dimension: Some(dimension),
+        runs: spec.runs.unwrap_or(column.runs).min(column.own_runs.unwrap_or(u64::MAX)),
+        seed: spec.seed.unwrap_or(1),
+        ..LandscapeSpec::default()
+    };
+    let label = format!("{}, d = {dimension}", column.label);
+    let db = match &spec.db {
+        Some(folder) => {
+            std::fs::create_dir_all(folder).map_err(Error::file("write", folder))?;
+            Some(folder.join(file_name(spec.source, &label)))
+        }
+        None => None,
+    };
+    let mut catalogue = Catalogue::open(db.as_deref(), search.problem()?, "orthonormal")?;
+    catalogue.fill(search.runs, &|done, total, unresolved| progress(&label, done, total, unresolved))?;
+    let census = catalogue.census(search.runs)?;
+    let mut counts = BTreeMap::new();
+    for class in &census.classes {
+        *counts.entry(column.outcome.class(&class.point)).or_default() += class.hits;
+    }
+    Ok(Counted { column, dimension, counts, runs: census.runs.len(), unresolved: census.unresolved() })
+}
+
+/// A file name for a column: letters, digits, and a dash for everything else.
+fn file_name(source: Source, label: &str) -> String {
+    let words: Vec<&str> = label.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    format!("{source}-{}.db", words.join("-").to_lowercase())
+}
