@@ -24,23 +24,23 @@ pub fn easy_teachers(k1: f64) -> f64 {
     (3.0 * k1 + 10.0).max(17.0)
 }
 
-/// The family with k1 flipped units, and a group of `extra` equal further units (none for 0), at M teachers.
+/// The family with k1 flipped units, and a group of `extra` equal further units (none for 0; real), at M teachers.
 ///
 /// # Errors
 /// [`Error::NotConverged`]: M should be at least [`easy_teachers`].
-pub fn easy(k1: f64, teachers: f64, extra: usize) -> Result<(Shape, Blocks)> {
+pub fn easy(k1: f64, teachers: f64, extra: f64) -> Result<(Shape, Blocks)> {
     let mut shape = Shape::flipped(k1, teachers, 0);
-    if extra == 0 {
+    if extra == 0.0 {
         let state = solve(&shape, &flipped_guess(&shape))?;
         return Ok((shape, state));
     }
-    shape.free = vec![extra as f64];
+    shape.free = vec![extra];
     let mut guess = vec![-0.6];
     if k1 > 1.0 {
         guess.push(0.6 / k1);
     }
     // The further units point along the sum of the flipped teachers, and share one length.
-    let share = 1.0 / extra as f64;
+    let share = 1.0 / extra;
     guess.extend([0.02, 0.06, 1.0, -0.002, share * 0.9 / k1.sqrt(), -0.05 * share]);
     let state = solve(&shape, &guess)?;
     Ok((shape, state))
@@ -109,7 +109,7 @@ impl Line {
     ///
     /// # Errors
     /// Those of [`easy`] and [`Line::follow`].
-    pub fn in_teachers(k1: f64, extra: usize, most: f64) -> Result<Line> {
+    pub fn in_teachers(k1: f64, extra: f64, most: f64) -> Result<Line> {
         let from = easy_teachers(k1);
         let (shape, state) = easy(k1, from, extra)?;
         Line::follow(&shape, &state, (k1 + 2.0 + ABOVE_TWO, most.max(from)))
@@ -381,13 +381,13 @@ mod tests {
         for (k1, m, verdict) in
             [(4.0, 12.0, Verdict::LocalMinimum), (5.0, 12.0, Verdict::Saddle), (1.0, 5.0, Verdict::Saddle)]
         {
-            let line = Line::in_teachers(k1, 0, 30.0).unwrap();
+            let line = Line::in_teachers(k1, 0.0, 30.0).unwrap();
             let Found::Point(point) = line.at(m).unwrap() else { panic!("{k1} {m}") };
             assert_eq!(point.verdict, verdict, "{k1} {m}");
             let ranges = line.minima();
             assert!(ranges.len() == 1 && matches!(ranges[0][1], Bound::Open { .. }), "{ranges:?}");
         }
-        let line = Line::in_teachers(2.0, 0, 20.0).unwrap();
+        let line = Line::in_teachers(2.0, 0.0, 20.0).unwrap();
         let Found::Point(least) = line.at(4.0).unwrap() else { panic!() };
         assert!(least.residual < 1e-15 && least.verdict == Verdict::Saddle, "{:?}", least.verdict);
         assert!(matches!(line.at(21.0).unwrap(), Found::Nothing(why) if why.contains("20")));
@@ -398,7 +398,7 @@ mod tests {
     #[test]
     fn branches_end_at_the_point_where_all_units_are_alike() {
         for (k1, value) in [(4.0, 0.0015036524), (5.0, 0.0068473522)] {
-            let line = Line::in_teachers(k1, 0, 20.0).unwrap();
+            let line = Line::in_teachers(k1, 0.0, 20.0).unwrap();
             let Found::Point(point) = line.at(k1 + 2.0).unwrap() else { panic!() };
             let entries = point.state.entries();
             let own = entries[0];
@@ -413,7 +413,7 @@ mod tests {
     /// M*(k1) at real k1 passes through the events of the families with integer k1.
     #[test]
     fn the_threshold_is_a_curve_in_real_sizes() {
-        let line = Line::in_teachers(2.0, 0, 17.0).unwrap();
+        let line = Line::in_teachers(2.0, 0.0, 17.0).unwrap();
         let Bound::Event(event) = line.minima()[0][0].clone() else { panic!() };
         let shape = &line.down.as_ref().unwrap().shape;
         let (samples, missed) = curve(shape, &event, Parameter::Size(0), (1.05, 4.0), &[1.1, 2.5, 3.0, 4.0]).unwrap();
@@ -427,7 +427,7 @@ mod tests {
     /// A flipped pair is a minimum for correlations between two ends: where T is singular and where the pair breaks up.
     #[test]
     fn a_flipped_pair_breaks_up_under_correlation() {
-        let line = Line::in_teachers(2.0, 0, 17.0).unwrap();
+        let line = Line::in_teachers(2.0, 0.0, 17.0).unwrap();
         let Found::Point(point) = line.at(10.0).unwrap() else { panic!() };
         let line = Line::in_correlation(&point).unwrap();
         let ranges = line.minima();
@@ -441,7 +441,7 @@ mod tests {
     /// The ends in rho of neighbouring M lie on one curve, on which another sector takes over below M = 8.
     #[test]
     fn ends_lie_on_curves_that_meet_in_a_corner() {
-        let line = Line::in_teachers(2.0, 0, 17.0).unwrap();
+        let line = Line::in_teachers(2.0, 0.0, 17.0).unwrap();
         let Found::Point(point) = line.at(8.0).unwrap() else { panic!() };
         let line = Line::in_correlation(&point).unwrap();
         let Bound::Event(event) = line.minima()[0][1].clone() else { panic!() };

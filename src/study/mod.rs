@@ -1,6 +1,8 @@
 //! One file per verb: a spec goes in, a [`crate::report::Report`] comes out. Studies print nothing and draw nothing.
 
 #[cfg(feature = "cli")]
+mod diagram;
+#[cfg(feature = "cli")]
 mod export;
 mod families;
 mod flow;
@@ -14,7 +16,11 @@ mod phase;
 #[cfg(feature = "cli")]
 mod plane;
 mod plateau;
+#[cfg(feature = "cli")]
+mod rates;
 mod sgd;
+#[cfg(feature = "cli")]
+mod shares;
 mod spectrum;
 mod stability;
 mod steady;
@@ -35,7 +41,7 @@ pub use limits::{LimitsSpec, learning_rate_limits};
 #[cfg(feature = "cli")]
 pub use phase::phase;
 #[cfg(feature = "cli")]
-pub use plane::{Grid, PhaseSpec, Plane, Span};
+pub use plane::{Extra, Grid, PhaseSpec, Plane, Span};
 pub use plateau::{PlateauSpec, plateau};
 pub use sgd::{SgdSpec, Simulator, sgd};
 pub use stability::{Normalisation, StabilitySpec, stability};

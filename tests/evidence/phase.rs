@@ -74,7 +74,7 @@ fn correlated_boundaries() {
     lines.note("largest difference among event, direct system and curve; smallest eigenvalue of the dense Hessian 1e-4 inside and outside the end");
     let mut largest = 0.0f64;
     for k1 in [1, 2] {
-        let in_teachers = Line::in_teachers(f64::from(k1), 0, 30.0).unwrap();
+        let in_teachers = Line::in_teachers(f64::from(k1), 0.0, 30.0).unwrap();
         let events = &in_teachers.down.as_ref().unwrap().crossings;
         let first = |sector: Sector| events.iter().find(|e| e.kind == Kind::Breaking && e.mode.sector == sector);
         let routes: Vec<Route> = [Sector::Standard(0), Sector::Standard(1)]
