@@ -460,4 +460,39 @@ mod tests {
         assert!((7.5..8.0).contains(&m) && (0.04..0.08).contains(&rho), "{rho} {m}");
         assert!(corner(shape, modes, Parameter::Teachers, start, (8.0, 8.5), 1e-9).is_err());
     }
+
+    /// n equal extra units are one function at any real n: the loss, the signs of what n = 1 has, and the event of the
+    /// flipped units stay; the copies turn apart by n (H_ii - I / 2), H_ii the dense block of the single unit
+    /// (theory 09, eq. 09-copies).
+    #[test]
+    fn the_number_of_equal_extra_units_only_scales() {
+        let at = |n: f64| {
+            let line = Line::in_teachers(4.0, n, 22.0).unwrap();
+            let Found::Point(point) = line.at(17.0).unwrap() else { panic!("{n}") };
+            (line, *point)
+        };
+        let (line, single) = at(1.0);
+        let (weights, teacher) = single.state.expand().unwrap();
+        let span = crate::population::hessian(&weights, &teacher, 0).unwrap().span;
+        let own = span.slice(ndarray::s![17 * 17.., 17 * 17..]).to_owned() - 0.5 * ndarray::Array2::<f64>::eye(17);
+        let split = crate::numerics::linalg::eigvalsh(own.view()).unwrap()[0];
+        assert!(split < -0.1 && single.verdict == Verdict::LocalMinimum, "{split}");
+        let negative = |point: &BlockPoint, sector: Sector| {
+            let level = point.span.iter().find(|level| level.sector == sector).unwrap();
+            level.values.iter().filter(|&&x| x < 0.0).count()
+        };
+        let event = |line: &Line| {
+            let crossings = &line.down.as_ref().unwrap().crossings;
+            crossings.iter().find(|event| event.mode == STANDARD(0)).unwrap().p
+        };
+        for n in [1.6, 2.0, 7.5] {
+            let (other, point) = at(n);
+            assert!((point.loss - single.loss).abs() < 1e-14 && point.verdict == Verdict::Saddle, "{n}");
+            assert!((point.smallest().0 - n * split).abs() < 1e-10, "{n}: {:?} {split}", point.smallest());
+            assert!((event(&other) - event(&line)).abs() < 1e-9, "{n}: {}", event(&other));
+            for level in &single.span {
+                assert_eq!(negative(&point, level.sector), negative(&single, level.sector), "{n} {:?}", level.sector);
+            }
+        }
+    }
 }

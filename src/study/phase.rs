@@ -433,4 +433,64 @@ mod tests {
         assert_eq!(report.to_json(), whole);
         assert!(matches!(phase(&small(), Some(&path), &|_, _| true), Err(Error::OtherProblem { .. })));
     }
+
+    /// The limits on the plane k1-eta are those of `limits`, and cells change their verdict there.
+    #[test]
+    fn the_plane_of_learning_rates_has_the_known_limits() {
+        let rates = Some(Grid { low: 0.4, high: 0.42, points: 3 });
+        let spec = PhaseSpec {
+            plane: Plane::FlippedRate,
+            teachers: Span(8, 8),
+            flipped: Span(1, 3),
+            rates,
+            ..PhaseSpec::default()
+        };
+        let report = phase(&spec, None, &|_, _| true).unwrap();
+        let verdicts = report.table("cells").unwrap().texts("verdict");
+        assert_eq!(verdicts, ["stable", "stable", "stable", "stable", "stable", "", "", "", ""]);
+        let limits = super::super::learning_rate_limits(&super::super::LimitsSpec::default()).unwrap();
+        let limits = limits.table("limits").unwrap();
+        let ranges = report.table("minima").unwrap().numbers("high");
+        let boundaries = report.table("boundaries").unwrap();
+        for (k1, (limit, high)) in limits.numbers("learning_rate").into_iter().zip(ranges).enumerate() {
+            let rows = boundaries.numbers("k1").into_iter().zip(boundaries.numbers("learning_rate"));
+            let on_curve = rows
+                .zip(boundaries.texts("bounds"))
+                .find(|((at, _), bounds)| *at == Some(k1 as f64 + 1.0) && bounds == "yes");
+            assert_eq!(on_curve.unwrap().0.1, limit, "{k1}");
+            assert!((high.unwrap() - limit.unwrap()).abs() < 1e-10);
+        }
+        // Beyond its limit two flipped units are unstable up to a fold.
+        let close = PhaseSpec { rates: Some(Grid { low: 0.417, high: 0.418, points: 2 }), flipped: Span(2, 2), ..spec };
+        let report = phase(&close, None, &|_, _| true).unwrap();
+        let cells = report.table("cells").unwrap();
+        assert_eq!(cells.texts("verdict"), ["unstable", "unstable"]);
+        assert!(cells.numbers("residual").iter().all(|x| x.unwrap() < 1e-10));
+    }
+
+    /// Runs of a column are those of the search with the same numbers; a diagram without them takes them up later.
+    #[test]
+    fn hits_are_those_of_the_search() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("hits.db");
+        let spec = PhaseSpec { teachers: Span(6, 7), flipped: Span(1, 1), seed: 3, ..PhaseSpec::default() };
+        phase(&spec, Some(&path), &|_, _| true).unwrap();
+        let with_runs = PhaseSpec { runs: 60, ..spec };
+        let report = phase(&with_runs, Some(&path), &|_, _| true).unwrap();
+        assert_eq!(phase(&with_runs, None, &|_, _| true).unwrap().to_json(), report.to_json());
+        let hits = report.table("cells").unwrap().numbers("hits");
+        let global = report.table("shares").unwrap().numbers("global");
+        for (i, m) in [6, 7].into_iter().enumerate() {
+            let search =
+                super::super::LandscapeSpec { students: m, teachers: m, runs: 60, seed: 3, ..Default::default() };
+            let report = super::super::landscape(&search, None, &|_, _, _| true).unwrap();
+            let minima = report.table("minima").unwrap();
+            let families = minima.texts("family");
+            let of = |name: &str| {
+                families.iter().position(|f| f == name).map_or(0.0, |i| minima.numbers("hits")[i].unwrap())
+            };
+            assert_eq!((hits[i].unwrap(), global[i].unwrap()), (of("k1 = 1"), of("global")), "{m}");
+        }
+        assert!(hits[1].unwrap() > 0.0);
+    }
 }
