@@ -158,7 +158,7 @@ fn limits(system: &BlockSgd, spectrum: &BlockSpectrum, branch: &Branch) -> Resul
         Event::Test(index) => event.point.tests[index].abs() < LOCATED,
     };
     let mut events: Vec<&follow::Located> = branch.events.iter().filter(located).collect();
-    events.sort_by(|a, b| order(&a, &b));
+    events.sort_by(|a, b| order(a, b));
     let mut limits: Vec<Limit> = Vec::new();
     for event in events {
         let limit = limit(system, spectrum, branch, event)?;

@@ -214,7 +214,7 @@ fn quick_phase_interruption() {
         assert!(start(format!("whole {name}.db"), format!("whole {name}")).wait().unwrap().success());
         let whole = files(format!("whole {name}"));
         let (mut kills, mut tries) = (0, 0);
-        while kills < 10 && tries < 40 {
+        while kills < 6 && tries < 40 {
             let mut child = start(format!("killed {name}.db"), format!("killed {name}"));
             std::thread::sleep(Duration::from_millis(40 + 15 * tries));
             kills += usize::from(child.try_wait().unwrap().is_none());
@@ -308,14 +308,23 @@ fn quick_phase_shares() {
     let base = PhaseSpec { teachers: Span(8, 8), runs: 1000, seed: 5, ..PhaseSpec::default() };
     let rho = Grid { low: 0.05, high: 0.1, points: 2 };
     let flipped = PhaseSpec { flipped: Span(1, 3), ..base.clone() };
-    let extra =
-        PhaseSpec { plane: Plane::ExtraTeachers, flipped: Span(2, 2), extra: Extra::Whole(Span(0, 1)), ..base.clone() };
-    let other = PhaseSpec { dimension: Some(8), init_scale: 0.5, ..flipped.clone() };
+    let extra = PhaseSpec {
+        plane: Plane::ExtraTeachers,
+        teachers: Span(14, 14),
+        flipped: Span(4, 4),
+        extra: Extra::Whole(Span(0, 1)),
+        runs: 300,
+        dimension: Some(14),
+        ..base.clone()
+    };
+    // Another law with another number of hits: d = 8, s = 0.5 happens to have those of d = 16, s = 1.
+    let other = PhaseSpec { dimension: Some(8), ..flipped.clone() };
     let correlated = PhaseSpec { plane: Plane::CorrelationTeachers, flipped: Span(1, 1), rho, ..base };
-    for (name, spec) in [("k1-M", flipped), ("k1-M, d = 8, s = 0.5", other), ("extra-M", extra), ("rho-M", correlated)]
-    {
+    let mut first_hits = Vec::new();
+    for (name, spec) in [("k1-M", flipped), ("k1-M, d = 8", other), ("extra-M", extra), ("rho-M", correlated)] {
         let report = phase(&spec, None, &|_, _| true).unwrap();
         let (shares, ends) = (report.table("shares").unwrap(), report.table("ends").unwrap());
+        first_hits.push(ends.numbers("hits")[0]);
         for row in 0..shares.rows.len() {
             let number = |column: &str| shares.numbers(column)[row].unwrap();
             let (k, m, rho) = (number("K") as usize, number("M") as usize, number("rho"));
@@ -354,5 +363,7 @@ fn quick_phase_shares() {
             );
         }
     }
+    let differs = first_hits[0] != first_hits[1];
+    lines.line("k1-M: d = 16 and d = 8 have different hits", differs, "true", differs);
     lines.close();
 }
