@@ -6,8 +6,6 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
 
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
@@ -18,7 +16,7 @@ use super::stability::{Spectrum, Verdict, is_zero};
 use crate::error::{Error, Result};
 use crate::model::symmetry::Canonical;
 use crate::model::{Activation, Weights};
-use crate::numerics::tolerance;
+use crate::numerics::{parallel, tolerance};
 use crate::store::{self, NewCell, NewPoint, Store, StoredPoint};
 
 /// Losses of equal points agree to rounding; only points this close in loss are compared.
@@ -166,48 +164,33 @@ impl Catalogue {
         let total = n as usize;
         let mut done = total - missing.len();
         let mut unresolved = 0;
-        let stop = AtomicBool::new(!progress(done, total, unresolved));
+        let starts = progress(done, total, unresolved);
         let known: RefCell<HashMap<(u64, u64), Canonical>> = RefCell::new(HashMap::new());
         let problem = &self.problem;
         let store = &mut self.store;
         let mut failure = None;
-        std::thread::scope(|scope| {
-            let (sender, receiver) = mpsc::channel::<(RunResult, Option<Canonical>)>();
-            let stop = &stop;
-            // Bounded by the pool: each worker holds one result at a time, the channel a few.
-            let pool_threads = rayon::current_num_threads();
-            let missing = &missing;
-            scope.spawn(move || {
-                let work = || {
-                    problem.run_all(missing, |result| {
-                        let canonical = result.outcome.as_ref().ok().map(|settled| {
-                            Canonical::new(&settled.weights.overlaps(&problem.teacher), &problem.teacher, 0)
-                        });
-                        sender.send((result, canonical)).is_ok() && !stop.load(Ordering::Relaxed)
-                    });
-                };
-                match rayon::ThreadPoolBuilder::new().num_threads(pool_threads).build() {
-                    Ok(pool) => pool.install(work),
-                    Err(_) => work(),
-                }
-            });
-            for (result, canonical) in receiver {
-                let cell = new_cell(&result);
-                unresolved += usize::from(result.outcome.is_err());
-                let is_same = |_: &NewPoint, stored: &StoredPoint| {
-                    canonical.as_ref().is_some_and(|form| is_same_point(problem, &known, result.loss, form, stored))
-                };
-                if let Err(error) = store.record(&cell, &is_same) {
-                    failure = Some(error);
-                    stop.store(true, Ordering::Relaxed);
-                    break;
-                }
-                done += 1;
-                if !progress(done, total, unresolved) {
-                    stop.store(true, Ordering::Relaxed);
-                }
+        let work = |&run: &u64| {
+            let result = problem.run(run);
+            let canonical = result
+                .outcome
+                .as_ref()
+                .ok()
+                .map(|settled| Canonical::new(&settled.weights.overlaps(&problem.teacher), &problem.teacher, 0));
+            (result, canonical)
+        };
+        let receive = |(result, canonical): (RunResult, Option<Canonical>)| {
+            if failure.is_some() {
+                return false;
             }
-        });
+            let is_same = |_: &NewPoint, stored: &StoredPoint| {
+                canonical.as_ref().is_some_and(|form| is_same_point(problem, &known, result.loss, form, stored))
+            };
+            unresolved += usize::from(result.outcome.is_err());
+            failure = store.record(&new_cell(&result), &is_same).err();
+            done += usize::from(failure.is_none());
+            failure.is_none() && progress(done, total, unresolved)
+        };
+        parallel::each(if starts { &missing } else { &[] }, work, receive);
         match failure {
             Some(error) => Err(error),
             None if done < total => Err(Error::Interrupted {

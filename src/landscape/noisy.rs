@@ -81,8 +81,11 @@ pub struct Followed {
     pub spectrum: BlockSpectrum,
     /// Tests: the largest real part of each sector, divided by the learning rate.
     pub branch: Branch,
+    options: Options,
     /// `None`: stable up to the end of the branch.
     pub limit: Option<Limit>,
+    /// All events, the limit first, in the order of travel.
+    pub events: Vec<Limit>,
 }
 
 /// Follows the fixed point of SGD that is this critical point of the loss at learning rate 0 upward, until it is unstable,
@@ -92,6 +95,18 @@ pub struct Followed {
 /// [`Error::Spec`] when the state is unstable at learning rate 0; those of the rule, of the start and of the eigenvalues. A
 /// branch that ends early says so in `branch.end`.
 pub fn follow_minimum(state: &Blocks, rule: Sgd, largest: f64) -> Result<Followed> {
+    follow(state, rule, largest, true)
+}
+
+/// As [`follow_minimum`], but on through instabilities, up to where the branch turns back or `largest`.
+///
+/// # Errors
+/// As [`follow_minimum`].
+pub fn follow_to_fold(state: &Blocks, rule: Sgd, largest: f64) -> Result<Followed> {
+    follow(state, rule, largest, false)
+}
+
+fn follow(state: &Blocks, rule: Sgd, largest: f64, is_stable: bool) -> Result<Followed> {
     let system = BlockSgd::new(state, rule, BlockParameter::LearningRate)?;
     let spectrum = BlockSpectrum::new(&system)?;
     // Near the rate at which the exact solution loses stability.
@@ -120,13 +135,15 @@ pub fn follow_minimum(state: &Blocks, rule: Sgd, largest: f64) -> Result<Followe
             problem: format!("the state is no strict minimum: eigenvalue {value:.3e} of the flow of the overlaps"),
         });
     }
-    let stable = |point: &Point| point.tests.iter().all(|value| *value < 0.0) && point.tangent[point.x.len()] > 0.0;
-    let branch = follow::follow_from(&system, &first, &options, &tests, &mut |point| stable(point))?;
-    let limit = first_limit(&system, &spectrum, &branch)?;
-    Ok(Followed { system, spectrum, branch, limit })
+    let goes_on = |point: &Point| {
+        (!is_stable || point.tests.iter().all(|value| *value < 0.0)) && point.tangent[point.x.len()] > 0.0
+    };
+    let branch = follow::follow_from(&system, &first, &options, &tests, &mut |point| goes_on(point))?;
+    let events = limits(&system, &spectrum, &branch)?;
+    Ok(Followed { system, spectrum, branch, options, limit: events.first().cloned(), events })
 }
 
-fn first_limit(system: &BlockSgd, spectrum: &BlockSpectrum, branch: &Branch) -> Result<Option<Limit>> {
+fn limits(system: &BlockSgd, spectrum: &BlockSpectrum, branch: &Branch) -> Result<Vec<Limit>> {
     // In the order of travel: between two points of the branch by the distance from the first.
     let distance = |event: &follow::Located| {
         let from = &branch.points[event.before];
@@ -140,7 +157,23 @@ fn first_limit(system: &BlockSgd, spectrum: &BlockSpectrum, branch: &Branch) -> 
         Event::Fold => true,
         Event::Test(index) => event.point.tests[index].abs() < LOCATED,
     };
-    let Some(event) = branch.events.iter().filter(located).min_by(order) else { return Ok(None) };
+    let mut events: Vec<&follow::Located> = branch.events.iter().filter(located).collect();
+    events.sort_by(|a, b| order(a, b));
+    let mut limits: Vec<Limit> = Vec::new();
+    for event in events {
+        let limit = limit(system, spectrum, branch, event)?;
+        let again = |known: &Limit| {
+            known.sector == limit.sector
+                && (known.learning_rate - limit.learning_rate).abs() < 1e-7 * limit.learning_rate
+        };
+        if !limits.iter().any(again) {
+            limits.push(limit);
+        }
+    }
+    Ok(limits)
+}
+
+fn limit(system: &BlockSgd, spectrum: &BlockSpectrum, branch: &Branch, event: &follow::Located) -> Result<Limit> {
     // At a fold the trivial sector has an eigenvalue zero as well; rounding says which comes first.
     let p = event.point.p;
     let twin = |other: &&follow::Located| {
@@ -168,7 +201,7 @@ fn first_limit(system: &BlockSgd, spectrum: &BlockSpectrum, branch: &Branch) -> 
             _ => None,
         },
     };
-    Ok(Some(Limit {
+    Ok(Limit {
         kind,
         learning_rate: p,
         width: event.width,
@@ -178,7 +211,7 @@ fn first_limit(system: &BlockSgd, spectrum: &BlockSpectrum, branch: &Branch) -> 
         frequency,
         loss: system.risk(&event.point.x),
         x: event.point.x.clone(),
-    }))
+    })
 }
 
 /// Fixed points at which the block of a sector is singular.
@@ -216,17 +249,20 @@ impl Followed {
     /// # Errors
     /// Those of the eigenvalues.
     pub fn settled(&self, x: &[f64], learning_rate: f64) -> Result<Settled> {
+        let (leading, sector) = self.leading(x, learning_rate)?;
+        let leading = leading.map(|part| part * learning_rate);
+        Ok(Settled { learning_rate, loss: self.system.risk(x), leading, sector })
+    }
+
+    /// (Real, imaginary) part of the eigenvalue with the largest real part, divided by the learning rate, and its sector.
+    ///
+    /// # Errors
+    /// Those of the eigenvalues.
+    pub fn leading(&self, x: &[f64], learning_rate: f64) -> Result<([f64; 2], Sector)> {
         let rates = self.spectrum.rates(x, learning_rate)?;
         let leads = rates.iter().filter_map(|level| Some((*level.values.first()?, level.sector)));
-        let lead =
-            leads.fold(
-                ([f64::NEG_INFINITY, 0.0], Sector::Trivial),
-                |best, lead| {
-                    if lead.0[0] > best.0[0] { lead } else { best }
-                },
-            );
-        let leading = lead.0.map(|part| part * learning_rate);
-        Ok(Settled { learning_rate, loss: self.system.risk(x), leading, sector: lead.1 })
+        let first = ([f64::NEG_INFINITY, 0.0], Sector::Trivial);
+        Ok(leads.fold(first, |best, lead| if lead.0[0] > best.0[0] { lead } else { best }))
     }
 
     /// The fixed point at a learning rate below the limit, from the nearest point of the branch below it.
@@ -247,6 +283,38 @@ impl Followed {
             return Err(Error::Spec { action: ACTION, problem: format!("no fixed point nearby at {learning_rate}") });
         }
         Ok(x)
+    }
+
+    /// The fixed point on the followed branch at a learning rate, continued from the nearest point below it; `None` beyond
+    /// the end of the branch, which is a fold when the branch turned back.
+    ///
+    /// # Errors
+    /// Those of [`follow::follow_from`]; [`Error::Spec`] when the continuation stops on the way.
+    pub fn on_branch(&self, learning_rate: f64) -> Result<Option<Vec<f64>>> {
+        let points = &self.branch.points;
+        let rises = |i: &usize| points[*i].p > points[*i - 1].p;
+        let last = (1..points.len()).take_while(rises).last().unwrap_or(0);
+        let below = points[..=last].iter().take_while(|point| point.p <= learning_rate).last();
+        let Some(start) = below else { return Ok(None) };
+        let reach = self
+            .events
+            .iter()
+            .find(|event| event.kind == LimitKind::Fold)
+            .map_or(points[last].p, |fold| fold.learning_rate);
+        if learning_rate > reach {
+            return Ok(None);
+        }
+        if start.p == learning_rate {
+            return Ok(Some(start.x.clone()));
+        }
+        let options = Options { range: (0.0, learning_rate), ..self.options };
+        let found = follow::follow_from(&self.system, start, &options, &|_, _| Ok(Vec::new()), &mut |point| {
+            point.tangent[point.x.len()] > 0.0
+        })?;
+        match found.points.last() {
+            Some(end) if matches!(found.end, follow::End::Range { .. }) => Ok(Some(end.x.clone())),
+            _ => Err(Error::Spec { action: ACTION, problem: format!("at {learning_rate} the branch {}", found.end) }),
+        }
     }
 
     /// The limit from the dense equations alone, bisected in the learning rate to `tolerance` between `reach` below the

@@ -24,23 +24,23 @@ pub fn easy_teachers(k1: f64) -> f64 {
     (3.0 * k1 + 10.0).max(17.0)
 }
 
-/// The family with k1 flipped units, and a group of `extra` equal further units (none for 0), at M teachers.
+/// The family with k1 flipped units, and a group of `extra` equal further units (none for 0; real), at M teachers.
 ///
 /// # Errors
 /// [`Error::NotConverged`]: M should be at least [`easy_teachers`].
-pub fn easy(k1: f64, teachers: f64, extra: usize) -> Result<(Shape, Blocks)> {
+pub fn easy(k1: f64, teachers: f64, extra: f64) -> Result<(Shape, Blocks)> {
     let mut shape = Shape::flipped(k1, teachers, 0);
-    if extra == 0 {
+    if extra == 0.0 {
         let state = solve(&shape, &flipped_guess(&shape))?;
         return Ok((shape, state));
     }
-    shape.free = vec![extra as f64];
+    shape.free = vec![extra];
     let mut guess = vec![-0.6];
     if k1 > 1.0 {
         guess.push(0.6 / k1);
     }
     // The further units point along the sum of the flipped teachers, and share one length.
-    let share = 1.0 / extra as f64;
+    let share = 1.0 / extra;
     guess.extend([0.02, 0.06, 1.0, -0.002, share * 0.9 / k1.sqrt(), -0.05 * share]);
     let state = solve(&shape, &guess)?;
     Ok((shape, state))
@@ -109,7 +109,7 @@ impl Line {
     ///
     /// # Errors
     /// Those of [`easy`] and [`Line::follow`].
-    pub fn in_teachers(k1: f64, extra: usize, most: f64) -> Result<Line> {
+    pub fn in_teachers(k1: f64, extra: f64, most: f64) -> Result<Line> {
         let from = easy_teachers(k1);
         let (shape, state) = easy(k1, from, extra)?;
         Line::follow(&shape, &state, (k1 + 2.0 + ABOVE_TWO, most.max(from)))
@@ -381,13 +381,13 @@ mod tests {
         for (k1, m, verdict) in
             [(4.0, 12.0, Verdict::LocalMinimum), (5.0, 12.0, Verdict::Saddle), (1.0, 5.0, Verdict::Saddle)]
         {
-            let line = Line::in_teachers(k1, 0, 30.0).unwrap();
+            let line = Line::in_teachers(k1, 0.0, 30.0).unwrap();
             let Found::Point(point) = line.at(m).unwrap() else { panic!("{k1} {m}") };
             assert_eq!(point.verdict, verdict, "{k1} {m}");
             let ranges = line.minima();
             assert!(ranges.len() == 1 && matches!(ranges[0][1], Bound::Open { .. }), "{ranges:?}");
         }
-        let line = Line::in_teachers(2.0, 0, 20.0).unwrap();
+        let line = Line::in_teachers(2.0, 0.0, 20.0).unwrap();
         let Found::Point(least) = line.at(4.0).unwrap() else { panic!() };
         assert!(least.residual < 1e-15 && least.verdict == Verdict::Saddle, "{:?}", least.verdict);
         assert!(matches!(line.at(21.0).unwrap(), Found::Nothing(why) if why.contains("20")));
@@ -398,7 +398,7 @@ mod tests {
     #[test]
     fn branches_end_at_the_point_where_all_units_are_alike() {
         for (k1, value) in [(4.0, 0.0015036524), (5.0, 0.0068473522)] {
-            let line = Line::in_teachers(k1, 0, 20.0).unwrap();
+            let line = Line::in_teachers(k1, 0.0, 20.0).unwrap();
             let Found::Point(point) = line.at(k1 + 2.0).unwrap() else { panic!() };
             let entries = point.state.entries();
             let own = entries[0];
@@ -413,7 +413,7 @@ mod tests {
     /// M*(k1) at real k1 passes through the events of the families with integer k1.
     #[test]
     fn the_threshold_is_a_curve_in_real_sizes() {
-        let line = Line::in_teachers(2.0, 0, 17.0).unwrap();
+        let line = Line::in_teachers(2.0, 0.0, 17.0).unwrap();
         let Bound::Event(event) = line.minima()[0][0].clone() else { panic!() };
         let shape = &line.down.as_ref().unwrap().shape;
         let (samples, missed) = curve(shape, &event, Parameter::Size(0), (1.05, 4.0), &[1.1, 2.5, 3.0, 4.0]).unwrap();
@@ -427,7 +427,7 @@ mod tests {
     /// A flipped pair is a minimum for correlations between two ends: where T is singular and where the pair breaks up.
     #[test]
     fn a_flipped_pair_breaks_up_under_correlation() {
-        let line = Line::in_teachers(2.0, 0, 17.0).unwrap();
+        let line = Line::in_teachers(2.0, 0.0, 17.0).unwrap();
         let Found::Point(point) = line.at(10.0).unwrap() else { panic!() };
         let line = Line::in_correlation(&point).unwrap();
         let ranges = line.minima();
@@ -441,7 +441,7 @@ mod tests {
     /// The ends in rho of neighbouring M lie on one curve, on which another sector takes over below M = 8.
     #[test]
     fn ends_lie_on_curves_that_meet_in_a_corner() {
-        let line = Line::in_teachers(2.0, 0, 17.0).unwrap();
+        let line = Line::in_teachers(2.0, 0.0, 17.0).unwrap();
         let Found::Point(point) = line.at(8.0).unwrap() else { panic!() };
         let line = Line::in_correlation(&point).unwrap();
         let Bound::Event(event) = line.minima()[0][1].clone() else { panic!() };
@@ -459,5 +459,40 @@ mod tests {
         let [rho, m] = corner(shape, modes, Parameter::Teachers, start, (8.0, 7.0), 1e-9).unwrap();
         assert!((7.5..8.0).contains(&m) && (0.04..0.08).contains(&rho), "{rho} {m}");
         assert!(corner(shape, modes, Parameter::Teachers, start, (8.0, 8.5), 1e-9).is_err());
+    }
+
+    /// n equal extra units are one function at any real n: the loss, the signs of what n = 1 has, and the event of the
+    /// flipped units stay; the copies turn apart by n (H_ii - I / 2), H_ii the dense block of the single unit
+    /// (theory 09, eq. 09-copies).
+    #[test]
+    fn the_number_of_equal_extra_units_only_scales() {
+        let at = |n: f64| {
+            let line = Line::in_teachers(4.0, n, 22.0).unwrap();
+            let Found::Point(point) = line.at(17.0).unwrap() else { panic!("{n}") };
+            (line, *point)
+        };
+        let (line, single) = at(1.0);
+        let (weights, teacher) = single.state.expand().unwrap();
+        let span = crate::population::hessian(&weights, &teacher, 0).unwrap().span;
+        let own = span.slice(ndarray::s![17 * 17.., 17 * 17..]).to_owned() - 0.5 * ndarray::Array2::<f64>::eye(17);
+        let split = crate::numerics::linalg::eigvalsh(own.view()).unwrap()[0];
+        assert!(split < -0.1 && single.verdict == Verdict::LocalMinimum, "{split}");
+        let negative = |point: &BlockPoint, sector: Sector| {
+            let level = point.span.iter().find(|level| level.sector == sector).unwrap();
+            level.values.iter().filter(|&&x| x < 0.0).count()
+        };
+        let event = |line: &Line| {
+            let crossings = &line.down.as_ref().unwrap().crossings;
+            crossings.iter().find(|event| event.mode == STANDARD(0)).unwrap().p
+        };
+        for n in [1.6, 2.0, 7.5] {
+            let (other, point) = at(n);
+            assert!((point.loss - single.loss).abs() < 1e-14 && point.verdict == Verdict::Saddle, "{n}");
+            assert!((point.smallest().0 - n * split).abs() < 1e-10, "{n}: {:?} {split}", point.smallest());
+            assert!((event(&other) - event(&line)).abs() < 1e-9, "{n}: {}", event(&other));
+            for level in &single.span {
+                assert_eq!(negative(&point, level.sector), negative(&single, level.sector), "{n} {:?}", level.sector);
+            }
+        }
     }
 }

@@ -7,6 +7,7 @@ pub mod linalg;
 pub mod memory;
 pub mod normal;
 pub mod optimise;
+pub mod parallel;
 pub mod quadrature;
 pub mod random;
 pub mod rkc;

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::landscape::noisy::{Followed, follow_minimum};
 use crate::landscape::reduced::{BlockPoint, Shape, flipped_guess, solve};
 use crate::landscape::stability::Verdict;
-use crate::model::Sgd;
+use crate::model::{Blocks, Sgd};
 use crate::report::{Report, Table, Value};
 
 /// Which minima.
@@ -149,16 +149,24 @@ pub fn learning_rate_limits(spec: &LimitsSpec) -> Result<Report> {
 
 /// The minimum with k1 flipped units, followed.
 fn follow(k1: usize, m: usize, rule: Sgd, largest: f64) -> Result<Followed> {
-    let shape = Shape::flipped(k1 as f64, m as f64, 0);
-    let none = |problem: String| Error::Spec { action: ACTION, problem };
+    follow_minimum(&minimum(k1 as f64, m as f64)?, rule, largest)
+}
+
+/// The minimum of the loss with k1 of M units flipped; sizes may be real.
+///
+/// # Errors
+/// [`Error::Spec`] when there is none; those of the solver.
+pub(super) fn minimum(k1: f64, m: f64) -> Result<Blocks> {
+    let shape = Shape::flipped(k1, m, 0);
     let point = BlockPoint::new(&shape, solve(&shape, &flipped_guess(&shape))?)?;
     // Newton's method may end in another family: there the flipped units hardly see the other teachers, or all are flipped.
     let rows = point.state.rows();
-    let is_flipped = rows[[0, 0]][0] < 0.0 && rows[[0, 1]][1] > 0.3 / m as f64 && rows[[1, 1]][0] > 0.5;
+    let is_flipped = rows[[0, 0]][0] < 0.0 && rows[[0, 1]][1] > 0.3 / m && rows[[1, 1]][0] > 0.5;
     if !is_flipped || point.verdict != Verdict::LocalMinimum {
-        return Err(none(format!("no local minimum with {k1} of {m} units flipped was found at learning rate 0")));
+        let problem = format!("no local minimum with {k1} of {m} units flipped was found at learning rate 0");
+        return Err(Error::Spec { action: ACTION, problem });
     }
-    follow_minimum(&point.state, rule, largest)
+    Ok(point.state)
 }
 
 fn row(k1: usize, followed: &Followed, local: f64, dense_check: bool) -> Result<Vec<Value>> {

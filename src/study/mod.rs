@@ -1,6 +1,8 @@
 //! One file per verb: a spec goes in, a [`crate::report::Report`] comes out. Studies print nothing and draw nothing.
 
 #[cfg(feature = "cli")]
+mod diagram;
+#[cfg(feature = "cli")]
 mod export;
 mod families;
 mod flow;
@@ -15,8 +17,12 @@ mod phase;
 mod plane;
 mod plateau;
 #[cfg(feature = "cli")]
+mod rates;
+#[cfg(feature = "cli")]
 mod reproduce;
 mod sgd;
+#[cfg(feature = "cli")]
+mod shares;
 mod spectrum;
 mod stability;
 mod steady;
@@ -37,7 +43,7 @@ pub use limits::{LimitsSpec, learning_rate_limits};
 #[cfg(feature = "cli")]
 pub use phase::phase;
 #[cfg(feature = "cli")]
-pub use plane::{Grid, PhaseSpec, Plane, Span};
+pub use plane::{Extra, Grid, PhaseSpec, Plane, Span};
 pub use plateau::{PlateauSpec, plateau};
 #[cfg(feature = "cli")]
 pub use reproduce::{ReproduceSpec, Source, reproduce};

@@ -3,31 +3,46 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::plane::{PhaseSpec, Plane};
+use super::shares::{self, Run, invariants_of_groups};
+use super::{diagram, rates};
 use crate::error::{Error, Result};
+use crate::landscape::Problem;
 use crate::landscape::branch::Crossing;
+use crate::landscape::noisy::Followed;
 use crate::landscape::phase::{self, Bound, Found, Line};
 use crate::landscape::reduced::{Parameter, Shape};
-use crate::report::{Report, Table, Value};
+use crate::numerics::parallel;
+use crate::report::Report;
 use crate::store::{self, NewCell, Store};
 
 /// Real values from one integer to the next at which a curve is given.
 const BETWEEN: usize = 10;
 /// Raised when a change of the method changes what a cell holds.
-const METHOD: u32 = 1;
+const METHOD: u32 = 2;
 
 /// What the ledger keeps of a cell.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-enum Record {
+pub(super) enum Record {
+    /// A critical point of the loss.
     Point {
         verdict: String,
         loss: f64,
         inside: (f64, String),
         across: (f64, String),
         unstable: f64,
+        residual: f64,
+        /// By which ends of runs are known as this point; none without a network.
+        invariants: Option<[f64; 4]>,
+    },
+    /// A fixed point of SGD; eigenvalues divided by the learning rate.
+    Settled {
+        is_stable: bool,
+        loss: f64,
+        leading: [f64; 2],
+        sector: String,
         residual: f64,
     },
     Nothing {
@@ -37,23 +52,25 @@ enum Record {
     Minima(Vec<[End; 2]>),
     /// The curves, and the values of the second parameter at which a point of them was not found.
     Curve(Vec<Sample>, Vec<f64>),
+    /// A run from a random start.
+    Run(Run),
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct End {
-    p: f64,
-    error: Option<f64>,
-    event: String,
-    is_event: bool,
+pub(super) struct End {
+    pub p: f64,
+    pub error: Option<f64>,
+    pub event: String,
+    pub is_event: bool,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct Sample {
-    mode: String,
-    p: f64,
-    second: f64,
-    error: f64,
-    bounds: bool,
+pub(super) struct Sample {
+    pub mode: String,
+    pub p: f64,
+    pub second: f64,
+    pub error: f64,
+    pub bounds: bool,
 }
 
 /// Computes what is missing of the diagram (`db` keeps finished cells) and reports. `progress` is called with (finished,
@@ -64,16 +81,19 @@ struct Sample {
 /// [`Error::Interrupted`] when stopped.
 pub fn phase(spec: &PhaseSpec, db: Option<&Path>, progress: &dyn Fn(usize, usize) -> bool) -> Result<Report> {
     spec.check()?;
-    let key = serde_json::json!({ "spec": spec, "method": METHOD }).to_string();
-    let summary = format!("phase diagram {}", serde_json::to_string(spec).unwrap_or_default());
+    let plan = Plan::new(spec)?;
+    // More runs go on in the same file.
+    let identified = PhaseSpec { runs: 0, ..spec.clone() };
+    let key = serde_json::json!({ "spec": identified, "method": METHOD }).to_string();
+    let summary = format!("phase diagram {}", serde_json::to_string(&identified).unwrap_or_default());
     let identity = store::Problem { study: "phase".into(), key, summary };
     let mut store = match db {
         Some(path) => Store::open(path, &identity)?,
         None => Store::in_memory(&identity)?,
     };
-    fill(spec, &mut store, db, progress)?;
+    fill(spec, &plan, &mut store, db, progress)?;
     let mut records = BTreeMap::new();
-    for cell in store.cells()? {
+    for cell in store.cells()?.into_iter().filter(|cell| cell.id < plan.total() as u64) {
         let unreadable = |error: serde_json::Error| Error::Store {
             action: "read",
             path: db.unwrap_or(Path::new("memory")).to_path_buf(),
@@ -81,52 +101,125 @@ pub fn phase(spec: &PhaseSpec, db: Option<&Path>, progress: &dyn Fn(usize, usize
         };
         records.insert(cell.id as usize, serde_json::from_str::<Record>(&cell.payload).map_err(unreadable)?);
     }
-    Ok(report(spec, &records))
+    Ok(diagram::report(spec, &plan, &records))
 }
 
-/// The cells of line n have the numbers from n (cells + 1) on; after them comes the record of its minima. The last cell of
-/// all is that of the curves.
-fn fill(spec: &PhaseSpec, store: &mut Store, db: Option<&Path>, progress: &dyn Fn(usize, usize) -> bool) -> Result<()> {
-    let (lines, along) = (spec.lines(), spec.along());
-    let width = along.len() + 1;
-    let total = lines.len() * width + 1;
-    let finished = store.finished()?;
-    let is_missing = |id: usize| finished.binary_search(&(id as u64)).is_err();
+/// What there is to compute, and the numbers of its records: the cells of line n from n (cells + 1) on and after them the
+/// minima of the line; then the curves; then run r of column c at r x columns + c, so that further runs come last.
+pub(super) struct Plan {
+    pub lines: Vec<f64>,
+    pub along: Vec<f64>,
+    /// Values of k1 of the curve on the plane k1-eta. Elsewhere the curves are one record.
+    between: Vec<f64>,
+    /// Correlation and search of each column.
+    pub columns: Vec<(f64, Problem)>,
+    pub runs: usize,
+}
+
+/// What a record is.
+pub(super) enum Item {
+    /// Line and cell.
+    Cell(usize, usize),
+    Minima(usize),
+    Curve(usize),
+    /// Column and run.
+    Run(usize, u64),
+}
+
+impl Plan {
+    fn new(spec: &PhaseSpec) -> Result<Plan> {
+        let columns = spec.columns().into_iter().map(|(rho, search)| Ok((rho, search.problem()?)));
+        Ok(Plan {
+            lines: spec.lines(),
+            along: spec.along(),
+            between: if spec.plane == Plane::FlippedRate { between(spec) } else { vec![0.0] },
+            columns: columns.collect::<Result<_>>()?,
+            runs: spec.runs as usize,
+        })
+    }
+
+    fn total(&self) -> usize {
+        self.lines.len() * (self.along.len() + 1) + self.between.len() + self.columns.len() * self.runs
+    }
+
+    pub fn item(&self, id: usize) -> Item {
+        let (width, cells) = (self.along.len() + 1, self.lines.len() * (self.along.len() + 1));
+        let runs = cells + self.between.len();
+        match id {
+            _ if id < cells && id % width < self.along.len() => Item::Cell(id / width, id % width),
+            _ if id < cells => Item::Minima(id / width),
+            _ if id < runs => Item::Curve(id - cells),
+            _ => Item::Run((id - runs) % self.columns.len(), ((id - runs) / self.columns.len()) as u64),
+        }
+    }
+}
+
+/// The family of a line, followed.
+enum Family {
+    Flow(Box<Line>),
+    Rate(Box<Followed>),
+}
+
+fn fill(
+    spec: &PhaseSpec,
+    plan: &Plan,
+    store: &mut Store,
+    db: Option<&Path>,
+    progress: &dyn Fn(usize, usize) -> bool,
+) -> Result<()> {
+    let total = plan.total();
+    let finished: Vec<u64> = store.finished()?.into_iter().filter(|&id| id < total as u64).collect();
     let mut done = finished.len();
     let mut goes_on = progress(done, total);
-    let mut keep = |store: &mut Store, id: usize, record: &Record| -> Result<bool> {
-        let payload = serde_json::to_string(record).unwrap_or_default();
+    let missing = (0..total).filter(|&id| finished.binary_search(&(id as u64)).is_err());
+    let (mut lines, mut rest): (BTreeMap<usize, Vec<usize>>, Vec<usize>) = Default::default();
+    for id in missing {
+        match plan.item(id) {
+            Item::Cell(line, _) | Item::Minima(line) => lines.entry(line).or_default().push(id),
+            Item::Curve(_) | Item::Run(..) => rest.push(id),
+        }
+    }
+    let mut keep = |id: usize, record: Result<Record>| -> Result<bool> {
+        let payload = serde_json::to_string(&record?).unwrap_or_default();
         store.record(&NewCell { id: id as u64, point: None, payload }, &|_, _| false)?;
         done += 1;
         Ok(progress(done, total))
     };
-    for (n, &line) in lines.iter().enumerate() {
-        let missing: Vec<usize> = (0..width).filter(|i| is_missing(n * width + i)).collect();
-        if !goes_on || missing.is_empty() {
-            continue;
+    for (line, ids) in lines {
+        if !goes_on {
+            break;
         }
-        let followed = spec.follow(line);
-        let found: Vec<(usize, Record)> = missing
-            .into_par_iter()
-            .map(|i| {
-                let record = match &followed {
-                    Err(error) => Record::Nothing { reason: error.to_string() },
-                    Ok(family) if i < along.len() => cell(spec, family, line, along[i]),
-                    Ok(family) => Record::Minima(minima(spec, family)),
-                };
-                (i, record)
-            })
-            .collect();
-        for (i, record) in found {
-            goes_on &= keep(store, n * width + i, &record)?;
-        }
+        let value = plan.lines[line];
+        let family = match spec.plane {
+            Plane::FlippedRate => rates::follow(spec, value).map(|followed| Family::Rate(Box::new(followed))),
+            _ => spec.follow(value).map(|line| Family::Flow(Box::new(line))),
+        };
+        goes_on = each(
+            &ids,
+            |id| {
+                Ok(match (&family, plan.item(id)) {
+                    (Err(error), _) => Record::Nothing { reason: error.to_string() },
+                    (Ok(Family::Flow(family)), Item::Cell(_, i)) => cell(spec, family, value, plan.along[i]),
+                    (Ok(Family::Flow(family)), _) => Record::Minima(minima(spec, family)),
+                    (Ok(Family::Rate(family)), Item::Cell(_, i)) => rates::cell(family, plan.along[i]),
+                    (Ok(Family::Rate(family)), _) => Record::Minima(rates::minima(family)),
+                })
+            },
+            &mut keep,
+        )?;
     }
-    if goes_on && is_missing(total - 1) {
-        let (samples, missed) = curves(spec)?;
-        let record = Record::Curve(samples, missed);
-        goes_on &= keep(store, total - 1, &record)?;
+    if goes_on {
+        let work = |id: usize| match plan.item(id) {
+            Item::Run(column, run) => Ok(Record::Run(shares::run(&plan.columns[column].1, run))),
+            Item::Curve(i) if spec.plane == Plane::FlippedRate => {
+                let (samples, missed) = rates::limits(spec, plan.between[i]);
+                Ok(Record::Curve(samples, missed))
+            }
+            _ => curves(spec).map(|(samples, missed)| Record::Curve(samples, missed)),
+        };
+        each(&rest, work, &mut keep)?;
     }
-    if goes_on || done == total {
+    if done == total {
         return Ok(());
     }
     let resume = match db {
@@ -136,10 +229,31 @@ fn fill(spec: &PhaseSpec, store: &mut Store, db: Option<&Path>, progress: &dyn F
     Err(Error::Interrupted { done, total, resume })
 }
 
-fn cell(spec: &PhaseSpec, family: &Line, line: usize, p: f64) -> Record {
+/// Computes these records on all threads and keeps each as it ends; whether to go on.
+fn each(
+    ids: &[usize],
+    work: impl Fn(usize) -> Result<Record> + Sync,
+    keep: &mut dyn FnMut(usize, Result<Record>) -> Result<bool>,
+) -> Result<bool> {
+    let mut outcome = Ok(true);
+    parallel::each(
+        ids,
+        |&id| (id, work(id)),
+        |(id, record)| {
+            if outcome.is_ok() {
+                // Once stopped, what was in flight is kept all the same.
+                outcome = keep(id, record).map(|goes_on| goes_on && matches!(outcome, Ok(true)));
+            }
+            matches!(outcome, Ok(true))
+        },
+    );
+    outcome
+}
+
+fn cell(spec: &PhaseSpec, family: &Line, line: f64, p: f64) -> Record {
     let nothing = |reason: String| Record::Nothing { reason };
     if spec.plane == Plane::CorrelationTeachers {
-        let least = phase::singular_correlation(line as f64);
+        let least = phase::singular_correlation(line);
         if p <= least {
             return nothing(format!("T is no Gram matrix at or below -1/(M - 1) = {least:.6}"));
         }
@@ -159,6 +273,7 @@ fn cell(spec: &PhaseSpec, family: &Line, line: usize, p: f64) -> Record {
         across: named(point.smallest_across()),
         unstable: point.unstable(),
         residual: point.residual,
+        invariants: invariants_of_groups(&point.state),
     }
 }
 
@@ -195,6 +310,15 @@ fn edge(spec: &PhaseSpec, family: &Line, p: f64) -> Option<(f64, String)> {
     }
 }
 
+/// Integers of the curves' second parameter and real values between them.
+fn between(spec: &PhaseSpec) -> Vec<f64> {
+    let range = if spec.plane == Plane::CorrelationTeachers { spec.teachers } else { spec.flipped };
+    let steps = (range.1 - range.0) * BETWEEN;
+    let values = (0..=steps).map(|i| range.0 as f64 + i as f64 / BETWEEN as f64);
+    // At k1 = 1 the flipped group has one entry less, which ends curves that are followed in k1.
+    values.filter(|&v| spec.plane != Plane::FlippedTeachers || v > 1.0).collect()
+}
+
 /// The curves through the events that end ranges of minima, at the integers and, where both parameters may be real,
 /// between them.
 fn curves(spec: &PhaseSpec) -> Result<(Vec<Sample>, Vec<f64>)> {
@@ -206,22 +330,16 @@ fn curves(spec: &PhaseSpec) -> Result<(Vec<Sample>, Vec<f64>)> {
     if range.1 - range.0 < 1.0 {
         return Ok(Default::default());
     }
-    let steps = ((range.1 - range.0) as usize) * BETWEEN;
-    // At k1 = 1 the flipped group has one entry less.
-    let values: Vec<f64> = (0..=steps)
-        .map(|i| range.0 + i as f64 / BETWEEN as f64)
-        .filter(|&v| spec.plane != Plane::FlippedTeachers || v > 1.0)
-        .collect();
+    let values = between(spec);
     let range = (if spec.plane == Plane::FlippedTeachers { range.0.max(1.05) } else { range.0 }, range.1);
     let (mut out, mut lost): (Vec<Sample>, Vec<f64>) = Default::default();
     for line in spec.lines() {
-        if spec.plane == Plane::FlippedTeachers && line == 1 {
+        if spec.plane == Plane::FlippedTeachers && line == 1.0 {
             continue;
         }
         let family = spec.follow(line)?;
         for (shape, event) in events(&family) {
-            let known =
-                |s: &Sample| s.second == line as f64 && s.mode == event.mode.name() && (s.p - event.p).abs() < 1e-6;
+            let known = |s: &Sample| s.second == line && s.mode == event.mode.name() && (s.p - event.p).abs() < 1e-6;
             if out.iter().any(known) {
                 continue;
             }
@@ -249,169 +367,6 @@ fn events(family: &Line) -> Vec<(Shape, Crossing)> {
             Bound::Open { .. } => None,
         })
         .collect()
-}
-
-fn report(spec: &PhaseSpec, records: &BTreeMap<usize, Record>) -> Report {
-    let axes = match spec.plane {
-        Plane::ExtraTeachers => ["extra", "M"],
-        Plane::CorrelationTeachers => ["rho", "M"],
-        _ => ["k1", "M"],
-    };
-    let mut cells = Table::new(
-        "cells",
-        &[
-            (axes[0], "", "first parameter of the plane"),
-            (axes[1], "", "number of teachers"),
-            ("verdict", "", "local minimum, saddle, degenerate, global minimum; missing: no branch"),
-            ("loss", "", "population loss at the family's point"),
-            ("min_eigenvalue", "", "smallest eigenvalue of the Hessian inside span(W, V)"),
-            ("sector", "", "its symmetry sector; sets are numbered flipped, aligned, extra"),
-            ("min_transverse_eigenvalue", "", "smallest eigenvalue across the span"),
-            ("transverse_sector", "", "its symmetry sector"),
-            ("unstable", "", "negative eigenvalues inside the span"),
-            ("residual", "", "largest gradient entry at the point, recomputed in double-double arithmetic"),
-        ],
-    );
-    let mut ranges = Table::new(
-        "minima",
-        &[
-            ("line", "", "the line's value: k1, extra units, or M on the plane rho-M"),
-            ("low", "", "lower end of a range of the other parameter in which the family is a minimum"),
-            ("low_error", "", "its error; missing: no event"),
-            ("low_event", "", "what happens there"),
-            ("high", "", "upper end"),
-            ("high_error", "", "its error"),
-            ("high_event", "", "what happens there"),
-        ],
-    );
-    let mut boundaries = Table::new(
-        "boundaries",
-        &[
-            ("curve", "", "number of the curve's sector, by first appearance"),
-            (axes[0], "", "first parameter of the plane"),
-            (axes[1], "", "number of teachers, real"),
-            ("error", "", "error of M; of rho on the plane rho-M"),
-            ("mode", "", "sector of the eigenvalue that vanishes"),
-            ("bounds", "", "yes: no other eigenvalue is negative, minima end here"),
-        ],
-    );
-    let (lines, along) = (spec.lines(), spec.along());
-    let width = along.len() + 1;
-    let mut ends: Vec<(usize, End)> = Vec::new();
-    let (mut samples, mut missed): (Vec<Sample>, Vec<f64>) = Default::default();
-    let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
-    for (&id, record) in records {
-        let line = lines.get(id / width).copied().unwrap_or(0);
-        match record {
-            Record::Curve(curve, lost) => {
-                samples.extend(curve.iter().cloned());
-                missed.extend(lost);
-            }
-            Record::Minima(found) => {
-                for [low, high] in found {
-                    let error = |end: &End| end.error.map_or_else(|| Value::Missing("no event".into()), Value::real);
-                    ranges.push(vec![
-                        line.into(),
-                        low.p.into(),
-                        error(low),
-                        low.event.clone().into(),
-                        high.p.into(),
-                        error(high),
-                        high.event.clone().into(),
-                    ]);
-                    ends.extend([low, high].into_iter().filter(|end| end.is_event).map(|end| (line, end.clone())));
-                }
-            }
-            Record::Nothing { .. } if id % width == along.len() => {}
-            Record::Point { .. } | Record::Nothing { .. } => {
-                let [x, y] = spec.place(line, along[id % width]);
-                let mut row = vec![number(x), number(y)];
-                row.extend(values(record));
-                cells.push(row);
-                if let Record::Nothing { reason } = record {
-                    *reasons.entry(reason.clone()).or_default() += 1;
-                }
-            }
-        }
-    }
-    // A line's own events stand beside the curves: two routes to the same numbers.
-    let mut largest = None;
-    let mut modes: Vec<String> = Vec::new();
-    for (line, end) in &ends {
-        let mode = end.event.rsplit_once(", ").map_or("", |(_, mode)| mode).to_string();
-        let on_curve = samples.iter().filter(|s| s.second == *line as f64 && s.mode == mode);
-        let nearest = on_curve.map(|s| (s.p - end.p).abs()).min_by(f64::total_cmp);
-        match nearest {
-            Some(difference) => largest = Some(f64::max(difference, largest.unwrap_or(0.0))),
-            None => samples.push(Sample {
-                mode,
-                p: end.p,
-                second: *line as f64,
-                error: end.error.unwrap_or(f64::NAN),
-                bounds: true,
-            }),
-        }
-    }
-    samples.sort_by(|a, b| a.mode.cmp(&b.mode).then(a.second.total_cmp(&b.second)).then(a.p.total_cmp(&b.p)));
-    for sample in &samples {
-        if !modes.contains(&sample.mode) {
-            modes.push(sample.mode.clone());
-        }
-        let [x, y] = match spec.plane {
-            Plane::CorrelationTeachers => [sample.p, sample.second],
-            _ => [sample.second, sample.p],
-        };
-        boundaries.push(vec![
-            modes.iter().position(|mode| *mode == sample.mode).map_or(0, |i| i + 1).into(),
-            x.into(),
-            y.into(),
-            sample.error.into(),
-            sample.mode.clone().into(),
-            if sample.bounds { "yes" } else { "no" }.into(),
-        ]);
-    }
-    let mut report = Report::new("phase", spec, None);
-    let count = |verdict: &str| cells.texts("verdict").iter().filter(|text| *text == verdict).count();
-    report.results.insert("local_minima".into(), count("local minimum").into());
-    report.results.insert("saddles".into(), count("saddle").into());
-    report.results.insert("no_branch".into(), count("").into());
-    report.results.insert("largest_difference".into(), largest.into());
-    for table in [&cells, &ranges, &boundaries] {
-        report.results.insert(table.name.clone(), table.to_json());
-    }
-    if let Some(difference) = largest {
-        report.notes.push(format!("Events on the lines and boundary curves agree to {difference:.1e}."));
-    }
-    if !missed.is_empty() {
-        report.notes.push(format!("Points of boundary curves that were not found, at second parameter {missed:?}."));
-    }
-    for (reason, times) in reasons {
-        report.notes.push(format!("Cells without a branch: {times} ({reason})."));
-    }
-    report.tables = vec![cells, ranges, boundaries];
-    report
-}
-
-/// A coordinate: an integer where it is whole.
-fn number(x: f64) -> Value {
-    if x.fract() == 0.0 { Value::Integer(x as i64) } else { Value::real(x) }
-}
-
-fn values(record: &Record) -> Vec<Value> {
-    match record {
-        Record::Point { verdict, loss, inside, across, unstable, residual } => vec![
-            verdict.clone().into(),
-            (*loss).into(),
-            inside.0.into(),
-            inside.1.clone().into(),
-            across.0.into(),
-            across.1.clone().into(),
-            (*unstable).into(),
-            (*residual).into(),
-        ],
-        Record::Nothing { reason } => vec![Value::Missing(reason.clone()); 8],
-        Record::Minima(_) | Record::Curve(..) => Vec::new(),
-    }
 }
 
 #[cfg(test)]
@@ -477,5 +432,65 @@ mod tests {
         assert!(stops >= 3, "{stops}");
         assert_eq!(report.to_json(), whole);
         assert!(matches!(phase(&small(), Some(&path), &|_, _| true), Err(Error::OtherProblem { .. })));
+    }
+
+    /// The limits on the plane k1-eta are those of `limits`, and cells change their verdict there.
+    #[test]
+    fn the_plane_of_learning_rates_has_the_known_limits() {
+        let rates = Some(Grid { low: 0.4, high: 0.42, points: 3 });
+        let spec = PhaseSpec {
+            plane: Plane::FlippedRate,
+            teachers: Span(8, 8),
+            flipped: Span(1, 3),
+            rates,
+            ..PhaseSpec::default()
+        };
+        let report = phase(&spec, None, &|_, _| true).unwrap();
+        let verdicts = report.table("cells").unwrap().texts("verdict");
+        assert_eq!(verdicts, ["stable", "stable", "stable", "stable", "stable", "", "", "", ""]);
+        let limits = super::super::learning_rate_limits(&super::super::LimitsSpec::default()).unwrap();
+        let limits = limits.table("limits").unwrap();
+        let ranges = report.table("minima").unwrap().numbers("high");
+        let boundaries = report.table("boundaries").unwrap();
+        for (k1, (limit, high)) in limits.numbers("learning_rate").into_iter().zip(ranges).enumerate() {
+            let rows = boundaries.numbers("k1").into_iter().zip(boundaries.numbers("learning_rate"));
+            let on_curve = rows
+                .zip(boundaries.texts("bounds"))
+                .find(|((at, _), bounds)| *at == Some(k1 as f64 + 1.0) && bounds == "yes");
+            assert_eq!(on_curve.unwrap().0.1, limit, "{k1}");
+            assert!((high.unwrap() - limit.unwrap()).abs() < 1e-10);
+        }
+        // Beyond its limit two flipped units are unstable up to a fold.
+        let close = PhaseSpec { rates: Some(Grid { low: 0.417, high: 0.418, points: 2 }), flipped: Span(2, 2), ..spec };
+        let report = phase(&close, None, &|_, _| true).unwrap();
+        let cells = report.table("cells").unwrap();
+        assert_eq!(cells.texts("verdict"), ["unstable", "unstable"]);
+        assert!(cells.numbers("residual").iter().all(|x| x.unwrap() < 1e-10));
+    }
+
+    /// Runs of a column are those of the search with the same numbers; a diagram without them takes them up later.
+    #[test]
+    fn hits_are_those_of_the_search() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("hits.db");
+        let spec = PhaseSpec { teachers: Span(6, 7), flipped: Span(1, 1), seed: 3, ..PhaseSpec::default() };
+        phase(&spec, Some(&path), &|_, _| true).unwrap();
+        let with_runs = PhaseSpec { runs: 60, ..spec };
+        let report = phase(&with_runs, Some(&path), &|_, _| true).unwrap();
+        assert_eq!(phase(&with_runs, None, &|_, _| true).unwrap().to_json(), report.to_json());
+        let hits = report.table("cells").unwrap().numbers("hits");
+        let global = report.table("shares").unwrap().numbers("global");
+        for (i, m) in [6, 7].into_iter().enumerate() {
+            let search =
+                super::super::LandscapeSpec { students: m, teachers: m, runs: 60, seed: 3, ..Default::default() };
+            let report = super::super::landscape(&search, None, &|_, _, _| true).unwrap();
+            let minima = report.table("minima").unwrap();
+            let families = minima.texts("family");
+            let of = |name: &str| {
+                families.iter().position(|f| f == name).map_or(0.0, |i| minima.numbers("hits")[i].unwrap())
+            };
+            assert_eq!((hits[i].unwrap(), global[i].unwrap()), (of("k1 = 1"), of("global")), "{m}");
+        }
+        assert!(hits[1].unwrap() > 0.0);
     }
 }

@@ -154,6 +154,7 @@ fn examples() -> Vec<(String, BlockPoint)> {
             free: free.to_vec(),
             correlation: rho,
             norm: 1.0,
+            slope: 0.0,
             parameter: Parameter::Teachers,
         };
         let found = roots::search(&shape, &Search { starts: 500, quiet: 0, seed: 1 }, &|_| true).unwrap();

@@ -290,6 +290,13 @@ fn phase_reads_families_on_a_grid_and_follows_their_boundaries() {
     for file in ["phase.png", "phase.svg", "cells.csv", "minima.csv", "boundaries.csv", "spec.toml"] {
         assert!(path.join("a").join(file).metadata().is_ok_and(|m| m.len() > 0), "{file}");
     }
+    // Runs join the same file, and more of them later.
+    for (runs, more) in [("3", "c"), ("5", "d")] {
+        let output = run(path, &[&arguments[..], &[more, "--runs", runs]].concat());
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one JSON document");
+        assert!(report["shares"].as_array().is_some_and(|rows| rows.len() == 4), "{report}");
+        assert!(path.join(more).join("ends.csv").metadata().is_ok_and(|m| m.len() > 0));
+    }
     let other = ["phase", "--teachers", "6..10", "--flipped", "1..2", "--db", "p.db"];
     refused(path, &other, 2, &["p.db", "another --db"]);
 }
@@ -365,7 +372,12 @@ fn refusals_name_the_number_and_what_is_needed() {
         (vec!["widen", "--teachers", "0"], vec!["teachers M is 0"]),
         (vec!["widen", "--dimension", "3"], vec!["dimension d is 3", "at least 8"]),
         (vec!["widen", "--db", "none.db", "--teachers", "4"], vec!["--db", "--teachers"]),
-        (vec!["phase", "--plane", "k1-eta"], vec!["k1-eta", "committee limits"]),
+        (vec!["phase", "--plane", "k1-eta"], vec!["last M is 20", "--teachers M"]),
+        (vec!["phase", "--plane", "k1-eta", "--teachers", "9", "--runs", "5"], vec!["--runs", "gradient flow", "k1-M"]),
+        (vec!["phase", "--plane", "k1-eta", "--teachers", "9", "--rates=-1,1,3"], vec!["lowest learning rate is -1"]),
+        (vec!["phase", "--plane", "k1-eta", "--teachers", "9", "--batch", "0"], vec!["batch size is 0"]),
+        (vec!["phase", "--batch", "2"], vec!["batch size", "k1-eta"]),
+        (vec!["phase", "--runs", "5", "--dimension", "3"], vec!["dimension d is 3", "at least 5"]),
         (vec!["phase", "--plane", "k1-N"], vec!["k1-N", "rho-M"]),
         (vec!["phase", "--teachers", "20..4"], vec!["last M is 4", "at least the first, 20"]),
         (vec!["phase", "--teachers", "x..4"], vec!["'x'", "A..B"]),
@@ -373,7 +385,11 @@ fn refusals_name_the_number_and_what_is_needed() {
         (vec!["phase", "--flipped", "0..2"], vec!["flipped units k1 is 0", "at least 1"]),
         (vec!["phase", "--flipped", "9", "--teachers", "10"], vec!["teachers M is 10", "k1 + 3 = 12"]),
         (vec!["phase", "--plane", "rho-M"], vec!["last k1 is 6", "--flipped K1"]),
-        (vec!["phase", "--plane", "extra-M", "--flipped", "2", "--extra", "1..3"], vec!["K - M is 3", "at most 2"]),
+        (
+            vec!["phase", "--plane", "extra-M", "--flipped", "2", "--extra", "1..300"],
+            vec!["K - M is 300", "at most 100"],
+        ),
+        (vec!["phase", "--plane", "extra-M", "--flipped", "2", "--extra", "0.5,3,4"], vec!["lowest K - M is 0.5"]),
         (vec!["phase", "--plane", "rho-M", "--flipped", "2", "--rho", "0,1,5"], vec!["highest rho is 1", "0.999"]),
         (vec!["phase", "--plane", "rho-M", "--flipped", "2", "--rho=-1,0,5"], vec!["lowest rho is -1", "above -1"]),
         (vec!["phase", "--plane", "rho-M", "--flipped", "2", "--rho", "0,0.5"], vec!["'0,0.5'", "LO,HI,N"]),
