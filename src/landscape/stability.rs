@@ -4,7 +4,7 @@ use ndarray::{Array2, s};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::model::{Teacher, Weights};
+use crate::model::{Activation, Teacher, Weights};
 use crate::numerics::{linalg, tolerance};
 use crate::population::{hessian, one_sided};
 
@@ -194,13 +194,47 @@ fn zero_gap(values: impl Iterator<Item = f64>, scale: f64, n: usize) -> (f64, Op
 
 /// Zero modes that symmetry predicts (theory 05, eq. 05-zero-modes), inside the span and across it: rotations of the p
 /// directions across the teacher among themselves and into further dimensions; shifting weight between parallel students;
-/// at an exact zero also turning parallel students against each other (the cubic valley).
+/// at an exact zero also turning parallel students against each other (the cubic valley). Linear networks: all changes that
+/// keep sum a w; erf: moving students that cancel each other (theory 11, eq. 11-zero-modes).
 fn expected_zero_modes(weights: &Weights, teacher: &Teacher, is_zero_loss: bool) -> (usize, usize) {
     let s = weights.coordinates();
     let p = s - teacher.rank();
+    let turns = p * p.saturating_sub(1) / 2;
+    match teacher.activation() {
+        Activation::Linear => {
+            let free = weights.students() - usize::from(weights.readouts().row(0).iter().any(|&a| a != 0.0));
+            return (free * s, free);
+        }
+        Activation::Erf => {
+            let pairs = cancelling_pairs(weights);
+            return (turns + pairs * s, p + pairs);
+        }
+        _ => {}
+    }
     let parallel = parallel_surplus(weights);
     let valley = if is_zero_loss { parallel } else { 0 };
-    (p * p.saturating_sub(1) / 2 + parallel + valley * (s - 1), p + valley)
+    (turns + parallel + valley * (s - 1), p + valley)
+}
+
+/// Number of disjoint pairs of non-zero students whose outputs are opposite for an odd activation.
+fn cancelling_pairs(weights: &Weights) -> usize {
+    let (rows, a) = (weights.rows(), weights.readouts().row(0));
+    let size = linalg::max_abs(rows);
+    let mut used = vec![false; rows.nrows()];
+    let mut pairs = 0;
+    for i in 0..rows.nrows() {
+        for j in 0..i {
+            let sign = if a[i] == a[j] { 1.0 } else { -1.0 };
+            let close =
+                rows.row(i).iter().zip(rows.row(j)).all(|(x, y)| (x + sign * y).abs() < tolerance::SAME_POINT * size);
+            let alive = linalg::max_abs(&rows.row(i)) > tolerance::SAME_POINT * size;
+            if !used[i] && !used[j] && a[i].abs() == a[j].abs() && close && alive {
+                (used[i], used[j]) = (true, true);
+                pairs += 1;
+            }
+        }
+    }
+    pairs
 }
 
 /// Number of students minus number of distinct directions, counting non-zero students whose readouts have one sign.
