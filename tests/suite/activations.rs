@@ -386,6 +386,7 @@ fn runs_settle() {
     for (k, m, activation) in [
         (3, 3, Activation::Erf),
         (4, 3, Activation::Erf),
+        (5, 3, Activation::Erf),
         (3, 3, Activation::LeakyRelu { slope: 0.2 }),
         (4, 3, Activation::LeakyRelu { slope: 0.2 }),
         (4, 3, Activation::LeakyRelu { slope: -0.4 }),
