@@ -227,7 +227,7 @@ fn cancelling(weights: &Weights) -> Vec<bool> {
             let sign = if a[i] == a[j] { 1.0 } else { -1.0 };
             let close =
                 rows.row(i).iter().zip(rows.row(j)).all(|(x, y)| (x + sign * y).abs() < tolerance::SAME_POINT * size);
-            let alive = linalg::max_abs(&rows.row(i)) > tolerance::SAME_POINT * size;
+            let alive = linalg::max_abs(rows.row(i)) > tolerance::SAME_POINT * size;
             if !used[i] && !used[j] && a[i].abs() == a[j].abs() && close && alive {
                 (used[i], used[j]) = (true, true);
             }

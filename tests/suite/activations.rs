@@ -1,7 +1,7 @@
 //! Leaky ReLU, linear and erf: averages against 35-digit references, loss and derivatives against differences and
 //! against each other, equations of SGD against drawn inputs, thresholds.
 
-use committee::dynamics::{Equations, evolve_sgd, local_threshold, mean_path};
+use committee::dynamics::{Equations, Fault, evolve_sgd, local_threshold, mean_path};
 use committee::expectation::{Averages, Erf, Leaky, Linear, Pair, Quad, Relu};
 use committee::landscape::{Point, Verdict, settle};
 use committee::model::{Activation, InitialLaw, Overlaps, Sgd, Teacher, Weights};
@@ -10,6 +10,7 @@ use committee::population::{
     Field, Fields, coefficients, error_moments, error_moments_at, hessian, risk, risk_exact, step_moments,
 };
 use committee::simulation::{Simulation, chain, explicit};
+use committee::study::{ValidateSpec, validate, validate_against};
 use ndarray::{Array1, Array2, array};
 use rand::Rng;
 use rand_distr::StandardNormal;
@@ -339,6 +340,31 @@ fn means_of_sgd_at_finite_dimension() {
                 }
             }
         }
+    }
+}
+
+/// The equations against the chain: the right law agrees, terms in eta^2 wrong by 5 % are refused.
+#[test]
+fn equations_are_validated() {
+    for (activation, learning_rate) in [(Activation::Erf, 2.0), (Activation::LeakyRelu { slope: 0.3 }, 0.5)] {
+        let spec = ValidateSpec {
+            activation,
+            dimensions: vec![500],
+            runs: 2500,
+            time: 4.0,
+            points: 4,
+            checks: 4,
+            test_inputs: 0,
+            explicit_limit: 0.0,
+            samples: 1 << 13,
+            rule: Sgd { learning_rate, ..Sgd::default() },
+            ..ValidateSpec::default()
+        };
+        let report = validate(&spec, &|_, _| true).unwrap();
+        assert_eq!(report.results["verdict"], "agrees", "{activation}: {}", report.results["line"]);
+        let fault = Fault { squares: 0.95, ..Fault::default() };
+        let wrong = validate_against(&spec, spec.rule, fault, &|_, _| true).unwrap();
+        assert!(wrong.results["p_value"].as_f64().unwrap() < 1e-4, "{activation}: {}", wrong.results["line"]);
     }
 }
 
