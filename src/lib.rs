@@ -1,6 +1,7 @@
 //! Exact loss landscape and learning dynamics of two-layer networks that learn from a teacher.
 //!
-//! A student f(x) = sum_k a_k g(w_k.x) learns a teacher f*(x) = sum_m b_m g(v_m.x) of the same form, g(u) = max(u, 0),
+//! A student f(x) = sum_k a_k g(w_k.x) learns a teacher f*(x) = sum_m b_m g(v_m.x) of the same form, g(u) = max(u, 0)
+//! (or leaky ReLU, linear, erf: [`model::Activation`]),
 //! on inputs x ~ N(0, I) in d dimensions: the *soft committee machine*. Its population loss L = E[(f - f*)^2] / 2
 //! depends on the weights only through the overlaps Q = W W^T, R = W V^T and T = V V^T, in closed form. So this crate
 //! computes losses, gradients and Hessians without sampling, finds critical points to machine precision, and gives

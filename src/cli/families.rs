@@ -4,6 +4,7 @@ use super::output::Output;
 use super::progress::Progress;
 use super::{interrupt, override_fields};
 use crate::error::Result;
+use crate::model::Activation;
 use crate::study::{self, FamiliesSpec};
 
 const EXAMPLES: &str = "Examples:
@@ -45,6 +46,9 @@ pub struct Arguments {
     /// Correlation between the teachers: T = (1 - RHO) I + RHO J [default: 0]
     #[arg(long, value_name = "RHO", allow_hyphen_values = true)]
     correlation: Option<f64>,
+    /// Activation: relu; the equations of groups know no other [default: relu]
+    #[arg(long, value_name = "ACTIVATION")]
+    activation: Option<Activation>,
     /// Random starts of a search for all solutions of the equations of each family; 0: known branches only [default: 0]
     #[arg(long, value_name = "N")]
     starts: Option<u64>,
@@ -55,7 +59,7 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments, output: &Output) -> Result<()> {
     let mut spec = output.base_spec(FamiliesSpec::default())?;
-    override_fields!(spec, arguments: flipped, correlation, starts, seed);
+    override_fields!(spec, arguments: flipped, correlation, activation, starts, seed);
     if arguments.teachers.is_some() || arguments.students.is_some() || arguments.flipped.is_some() {
         spec.groups = None;
     }

@@ -44,8 +44,8 @@ pub struct Arguments {
     /// orthonormal, correlated:RHO, graded:LAST, vectors:FILE, or a file with the Gram matrix T [default: orthonormal]
     #[arg(long, value_name = "TEACHER")]
     teacher: Option<TeacherSpec>,
-    /// Activation [default: relu]
-    #[arg(long)]
+    /// Activation: relu, leaky-relu:SLOPE, linear or erf [default: relu]
+    #[arg(long, value_name = "ACTIVATION")]
     activation: Option<Activation>,
     /// Master seed [default: 1]
     #[arg(long, value_name = "SEED")]

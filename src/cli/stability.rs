@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::output::{Output, caption, content_tag};
 use crate::error::Result;
 use crate::figure;
-use crate::model::TeacherSpec;
+use crate::model::{Activation, TeacherSpec};
 use crate::study::{self, Normalisation, StabilitySpec};
 
 const EXAMPLES: &str = "Examples:
@@ -38,6 +38,9 @@ pub struct Arguments {
     /// M, when no teacher file is given [default: as many as students]
     #[arg(long, short = 'm', value_name = "M", conflicts_with = "db")]
     teachers: Option<usize>,
+    /// Activation: relu, leaky-relu:SLOPE, linear or erf [default: relu, or that of the database]
+    #[arg(long, value_name = "ACTIVATION", conflicts_with = "db")]
+    activation: Option<Activation>,
     /// Database written by `landscape --db`
     #[arg(long, value_name = "FILE")]
     db: Option<PathBuf>,
@@ -79,6 +82,7 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<()> {
         }
     }
     spec.teachers = a.teachers.or(spec.teachers);
+    spec.activation = a.activation.unwrap_or(spec.activation);
     spec.point = a.point.or(spec.point);
     if output.printed_spec(&spec) {
         return Ok(());

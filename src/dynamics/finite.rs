@@ -205,7 +205,8 @@ impl Inputs {
         let weights: Weights = equations.unpack(x, 1e-8)?.lift(teacher)?;
         let (k, m, n) = (equations.students(), teacher.units(), equations.dim());
         let (rows, a) = (weights.rows(), weights.readouts().row(0));
-        let (b, rule) = (teacher.readouts().row(0), equations.rule());
+        let (b, g, rule) = (teacher.readouts().row(0), teacher.activation(), equations.rule());
+        let mut pushes = vec![0.0; k];
         let (rate, batch) = (rule.rate(time), rule.batch as f64);
         let (mut mean, mut square) = (Array1::<f64>::zeros(n), Array2::<f64>::zeros((n, n)));
         let mut change = vec![0.0; n];
@@ -217,10 +218,13 @@ impl Inputs {
             for (field, row) in teachers.iter_mut().zip(teacher.vectors().outer_iter()) {
                 *field = row.iter().zip(input).map(|(v, x)| v * x).sum();
             }
-            let output: f64 = students.iter().zip(a).map(|(l, a)| a * l.max(0.0)).sum();
-            let target: f64 = teachers.iter().zip(b).map(|(l, b)| b * l.max(0.0)).sum();
+            let output: f64 = students.iter().zip(a).map(|(l, a)| a * g.value(*l)).sum();
+            let target: f64 = teachers.iter().zip(b).map(|(l, b)| b * g.value(*l)).sum();
             let error = output - target - rule.label_noise * noise;
-            let push = |i: usize| if students[i] > 0.0 { -rate * a[i] * error } else { 0.0 };
+            for (i, push) in pushes.iter_mut().enumerate() {
+                *push = -rate * a[i] * error * g.derivative(students[i]);
+            }
+            let push = |i: usize| pushes[i];
             let mut at = 0;
             for i in 0..k {
                 for j in i..k {

@@ -6,7 +6,8 @@ use crate::error::{Error, Result};
 use crate::model::{Frame, Overlaps, Sgd, Teacher, Trajectory};
 use crate::numerics::integrate;
 use crate::population::{
-    Fields, drift_derivatives, error_moment_derivatives, error_moments, step_moment_derivatives, step_moments,
+    Fields, drift_derivatives, error_moment_derivatives, error_moments, error_moments_at, step_moment_derivatives,
+    step_moments_at,
 };
 
 /// Smallest relative tolerance that rounding of the right-hand side allows.
@@ -208,8 +209,9 @@ impl<'a> Equations<'a> {
         let along_teachers = a.dot(&r) + b.dot(t);
         let decay = rate * self.rule.weight_decay;
         let shrink = 1.0 - decay * self.inverse_dimension;
-        let noise =
-            self.step_noise(&fields, 1.0 + 2.0 * self.inverse_dimension, self.fault.error_moments, step_moments);
+        let inverse = self.inverse_dimension;
+        let errors = |fields: &Fields| error_moments_at((self.fault.error_moments)(fields), fields, inverse);
+        let noise = self.step_noise(&fields, errors, |fields| step_moments_at(fields, inverse));
         let readouts = self.readouts.row(0);
         let k = self.students;
         let mut dq = Array2::zeros((k, k));
@@ -229,11 +231,10 @@ impl<'a> Equations<'a> {
         velocity.copy_from_slice(&self.flatten(&dq, &dr));
     }
 
-    /// (E[e^2 H_i H_k] times `factor` + sigma^2 E[H_i H_k]) / B, or its derivatives; zero for gradient flow.
+    /// (E[e^2 g'_i g'_k] + sigma^2 E[g'_i g'_k]) / B, or its derivatives; zero for gradient flow.
     fn step_noise(
         &self,
         fields: &Fields,
-        factor: f64,
         errors: impl Fn(&Fields) -> Array2<f64>,
         labels: impl Fn(&Fields) -> Array2<f64>,
     ) -> Array2<f64> {
@@ -241,7 +242,7 @@ impl<'a> Equations<'a> {
         if self.noise == 0.0 {
             return Array2::zeros(labels(fields).dim());
         }
-        let mut noise = errors(fields) * (factor * self.noise / batch);
+        let mut noise = errors(fields) * (self.noise / batch);
         if self.rule.label_noise > 0.0 {
             noise.scaled_add(self.noise * self.rule.label_noise.powi(2) / batch, &labels(fields));
         }
@@ -257,7 +258,7 @@ impl<'a> Equations<'a> {
         let (k, m) = (self.students, self.teacher.units());
         let rate = self.rule.rate(time);
         let decay = rate * self.rule.weight_decay;
-        let noise = self.step_noise(&fields, 1.0, error_moment_derivatives, step_moment_derivatives);
+        let noise = self.step_noise(&fields, error_moment_derivatives, step_moment_derivatives);
         let readouts = self.readouts.row(0);
         let mut jacobian = Array2::zeros((self.dim(), self.dim()));
         let mut row = 0;

@@ -5,12 +5,12 @@ use ndarray::{Array1, Array2};
 
 use super::sgd::Equations;
 use crate::error::{Error, Result};
-use crate::expectation::Pair;
 use crate::expectation::orthant::{self, Link, PAIRS};
-use crate::model::{Overlaps, Sgd, Teacher};
+use crate::expectation::{Erf, Pair};
+use crate::model::{Activation, Overlaps, Sgd, Teacher, Weights};
 use crate::numerics::root::{self, System};
 use crate::numerics::{integrate, linalg};
-use crate::population::{Fields, error_moments};
+use crate::population::{Fields, error_moments, error_moments_at, step_moments, step_moments_at};
 
 /// Largest velocity entry of a fixed point, in units of the learning rate.
 const RESIDUAL: f64 = 1e-12;
@@ -184,7 +184,8 @@ pub fn plateau(students: usize, teacher: &Teacher, rule: Option<Sgd>) -> Result<
 /// in mean square at d = infinity (theory 06, eq. 06-threshold): dS/dt = -eta (A S + S A) + (eta^2 / B) Phi(S) for
 /// deviations with Gram matrix S across the span loses stability.
 ///
-/// K = M = 1, B = 1: 2. Orthonormal teachers, K = M = 2, 3, 4, 17: 1.2679, 0.9619, 0.7775, 0.22158.
+/// K = M = 1, B = 1: 2 for ReLU, pi sqrt(5/3) for erf. Orthonormal teachers and ReLU, K = M = 2, 3, 4, 17: 1.2679, 0.9619,
+/// 0.7775, 0.22158.
 ///
 /// # Errors
 /// [`Error::NonFinite`], [`Error::NotConverged`].
@@ -195,13 +196,22 @@ pub fn local_threshold(teacher: &Teacher, batch: usize) -> Result<f64> {
     let b = teacher.readouts().row(0);
     let link = |i: usize, j: usize| Link::from(&Pair::from_vectors(&rows[i], &rows[j]));
     let links: Vec<Link> = (0..k * k).map(|p| link(p / k, p % k)).collect();
-    // E[H_i H_j H_k H_l] by the set of units, K^4 entries.
+    let t = teacher.gram();
+    let activation = teacher.activation();
+    // E[g'_i g'_j g'_k g'_l].
+    let average = |units: [usize; 4]| match activation {
+        Activation::Relu => all_positive(&links, k, &units),
+        Activation::LeakyRelu { slope } => leaky_slopes(&links, k, units, slope),
+        Activation::Linear => 1.0,
+        Activation::Erf => Erf.slopes(&units.map(|i| units.map(|j| t[[i, j]]))),
+    };
+    // By the set of units, K^4 entries.
     let mut fourth = vec![0.0; k * k * k * k];
     for i in 0..k {
         for j in i..k {
             for l in j..k {
                 for m in l..k {
-                    let value = all_positive(&links, k, [i, j, l, m]);
+                    let value = average([i, j, l, m]);
                     for p in permutations([i, j, l, m]) {
                         fourth[((p[0] * k + p[1]) * k + p[2]) * k + p[3]] = value;
                     }
@@ -209,7 +219,9 @@ pub fn local_threshold(teacher: &Teacher, batch: usize) -> Result<f64> {
             }
         }
     }
-    let a = Array2::from_shape_fn((k, k), |(i, j)| b[i] * b[j] * all_positive(&links, k, [i, j, i, j]));
+    let exact = Weights::new(v.clone(), Some(teacher.readouts().clone()), teacher)?;
+    let steps = step_moments(&Fields::from_weights(&exact, teacher, 0));
+    let a = Array2::from_shape_fn((k, k), |(i, j)| b[i] * b[j] * steps[[i, j]]);
     let (values, vectors) = linalg::eigh(a.view())?;
     // Power iteration of the positive map S -> L^-1 Phi(S), L(S) = A S + S A.
     let mut s = Array2::<f64>::eye(k);
@@ -243,7 +255,7 @@ pub fn local_threshold(teacher: &Teacher, batch: usize) -> Result<f64> {
     })
 }
 
-/// [`local_threshold`] of K = M orthonormal teachers with readouts 1, in closed form (theory 06, eq. 06-orthonormal).
+/// [`local_threshold`] of K = M orthonormal ReLU teachers with readouts 1, in closed form (theory 06, eq. 06-orthonormal).
 pub fn orthonormal_threshold(units: usize, batch: usize) -> f64 {
     let k = units as f64;
     let root = ((k + 2.0) * (k + 2.0) - 4.0 * (k * k + k + 2.0) / (k + 1.0)).sqrt();
@@ -251,17 +263,36 @@ pub fn orthonormal_threshold(units: usize, batch: usize) -> f64 {
 }
 
 /// P of the distinct ones among four unit fields to be positive.
-fn all_positive(links: &[Link], k: usize, mut units: [usize; 4]) -> f64 {
-    units.sort_unstable();
+fn all_positive(links: &[Link], k: usize, units: &[usize]) -> f64 {
     let mut distinct = units.to_vec();
+    distinct.sort_unstable();
     distinct.dedup();
     let link = |x: usize, y: usize| &links[distinct[x] * k + distinct[y]];
     match distinct.len() {
+        0 => 1.0,
         1 => 0.5,
         2 => orthant::p2(link(0, 1).a),
         3 => orthant::p3(link(0, 1).a, link(0, 2).a, link(1, 2).a),
         _ => orthant::p4(&PAIRS.map(|(x, y)| *link(x, y))),
     }
+}
+
+/// E[g'_i g'_j g'_k g'_l] of unit fields for leaky ReLU: g'^n = slope^n + (1 - slope^n) H for a unit that occurs n times.
+fn leaky_slopes(links: &[Link], k: usize, units: [usize; 4], slope: f64) -> f64 {
+    let mut distinct = units.to_vec();
+    distinct.sort_unstable();
+    distinct.dedup();
+    let power = |u: &usize| slope.powi(units.iter().filter(|v| *v == u).count() as i32);
+    (0..1usize << distinct.len())
+        .map(|steps| {
+            let (stepped, flat): (Vec<usize>, Vec<usize>) =
+                (0..distinct.len()).partition(|place| steps >> place & 1 == 1);
+            let weight: f64 = stepped.iter().map(|&p| 1.0 - power(&distinct[p])).product();
+            let rest: f64 = flat.iter().map(|&p| power(&distinct[p])).product();
+            let stepped: Vec<usize> = stepped.into_iter().map(|p| distinct[p]).collect();
+            weight * rest * all_positive(links, k, &stepped)
+        })
+        .sum()
 }
 
 fn permutations(x: [usize; 4]) -> Vec<[usize; 4]> {
@@ -276,7 +307,7 @@ fn permutations(x: [usize; 4]) -> Vec<[usize; 4]> {
     all
 }
 
-/// The learning rate 2 B / sum a^2 above which large students diverge whatever the teacher: students parallel in the
+/// For ReLU, the learning rate 2 B / sum a^2 above which large students diverge whatever the teacher: students parallel in the
 /// proportion of their readouts act as one, with the sum of the squared readouts as rate. For readouts of one sign no start
 /// diverges below it (theory 06, eq. 06-far); with both signs some may.
 pub fn far_threshold(readouts: &[f64], batch: usize) -> f64 {
@@ -286,10 +317,10 @@ pub fn far_threshold(readouts: &[f64], batch: usize) -> f64 {
 /// First order in the learning rate of the excess loss of SGD around a minimum: d loss / d eta at eta = 0 in dimension d
 /// (`f64::INFINITY` allowed), (theory 06, eq. 06-excess).
 pub fn excess_loss_slope(fields: &Fields, label_noise: f64, batch: usize, d: f64) -> f64 {
-    let moments = error_moments(fields);
+    let moments = error_moments_at(error_moments(fields), fields, 1.0 / d);
+    let steps = step_moments_at(fields, 1.0 / d);
     let sum: f64 = (0..fields.students())
-        .filter(|&i| fields.norm(i) > 0.0)
-        .map(|i| fields.readout(i).powi(2) * ((1.0 + 2.0 / d) * moments[[i, i]] + 0.5 * label_noise * label_noise))
+        .map(|i| fields.readout(i).powi(2) * (moments[[i, i]] + steps[[i, i]] * label_noise * label_noise))
         .sum();
     sum / (4.0 * batch as f64)
 }

@@ -8,11 +8,37 @@ use std::ops::{Add, Mul, Sub};
 use twofloat::TwoFloat;
 
 use super::Pair;
+use crate::model::Activation;
 
 /// E[u+ v+] from covariances in double-double arithmetic.
 pub fn exact_pair(uu: TwoFloat, vv: TwoFloat, uv: TwoFloat) -> TwoFloat {
     let (root, supplement) = angle(uu, vv, uv);
     divide(root + supplement * uv, twofloat::consts::PI * 2.0)
+}
+
+/// E[g(u) g(v)] of two fields from covariances in double-double arithmetic.
+pub fn exact_pair_of(activation: Activation, uu: TwoFloat, vv: TwoFloat, uv: TwoFloat) -> TwoFloat {
+    match activation.negative_slope() {
+        Some(0.0) => exact_pair(uu, vv, uv),
+        Some(slope) => {
+            let ramp = TwoFloat::from(1.0) - slope;
+            exact_pair(uu, vv, uv) * ramp * ramp + uv * slope
+        }
+        None => exact_erf_pair(uu, vv, uv),
+    }
+}
+
+/// E[erf(u / sqrt 2) erf(v / sqrt 2)] from covariances in double-double arithmetic (theory 11, eq. 11-erf-pair).
+fn exact_erf_pair(uu: TwoFloat, vv: TwoFloat, uv: TwoFloat) -> TwoFloat {
+    let one = TwoFloat::from(1.0);
+    let (size, root) = (uv.abs(), ((uu + one) * (vv + one) - uv * uv).sqrt());
+    let acute = if size < root {
+        arctangent(divide(size, root))
+    } else {
+        twofloat::consts::PI * 0.5 - arctangent(divide(root, size))
+    };
+    let value = divide(acute * 2.0, twofloat::consts::PI);
+    if uv < TwoFloat::from(0.0) { value * -1.0 } else { value }
 }
 
 /// |u| |v| sin theta and pi - theta.

@@ -60,6 +60,13 @@ impl From<&Pair> for Link {
     }
 }
 
+impl Link {
+    /// The pair with one of its fields reversed.
+    pub fn reversed(&self) -> Link {
+        Link { r: -self.r, a: PI - self.a, ..*self }
+    }
+}
+
 /// L quadruples of unit fields: the six pairs of each, in the order of [`PAIRS`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Quadruples<const L: usize> {

@@ -3,7 +3,7 @@
 use std::f64::consts::PI;
 
 use super::quadruple::{self, Quad, QuadAverage};
-use super::{Averages, Pair};
+use super::{Averages, Pair, PairCurvature};
 
 const TAU: f64 = 2.0 * PI;
 
@@ -50,6 +50,23 @@ impl Averages for Relu {
             d_uu: norm_v / norm_u * sine / (2.0 * TAU),
             d_vv: norm_u / norm_v * sine / (2.0 * TAU),
             d_uv: supplement / TAU,
+        }
+    }
+
+    /// Infinite at (anti)parallel and at zero fields, where they are reported as 0 (theory 11, eq. 11-relu-curvature).
+    fn curvature(&self, pair: &Pair) -> PairCurvature {
+        let (uu, vv) = (pair.norm_u * pair.norm_u, pair.norm_v * pair.norm_v);
+        let (uv, area) = (pair.covariance(), pair.norm_u * pair.norm_v * pair.sine);
+        if area == 0.0 {
+            return PairCurvature::default();
+        }
+        PairCurvature {
+            uu_uu: (vv / (2.0 * area) - area / uu) / (2.0 * TAU * uu),
+            uu_vv: 1.0 / (4.0 * TAU * area),
+            uu_uv: -uv / (2.0 * TAU * uu * area),
+            vv_vv: (uu / (2.0 * area) - area / vv) / (2.0 * TAU * vv),
+            vv_uv: -uv / (2.0 * TAU * vv * area),
+            uv_uv: 1.0 / (TAU * area),
         }
     }
 

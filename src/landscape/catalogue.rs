@@ -90,22 +90,33 @@ impl Catalogue {
     /// Opens or creates the file; `None` keeps everything in memory.
     ///
     /// # Errors
-    /// Those of [`Store::open`].
+    /// Those of [`Store::open`]; [`Error::Spec`] for leaky ReLU of slope -1.
     pub fn open(path: Option<&Path>, problem: Problem, teacher_name: &str) -> Result<Catalogue> {
+        if let Activation::LeakyRelu { slope: -1.0 } = problem.teacher.activation() {
+            return Err(Error::Spec {
+                action: "search the landscape",
+                problem:
+                    "with slope -1 the activation is |u|: w and -w are the same student, and points are not told apart"
+                        .into(),
+            });
+        }
         let key = Key {
             students: problem.students,
             teachers: problem.teacher.units(),
             dimension: problem.law.dimension,
             init_scale: problem.law.scale,
             seed: problem.seed,
-            activation: Activation::Relu,
+            activation: problem.teacher.activation(),
             teacher_gram: problem.teacher.gram().outer_iter().map(|row| row.to_vec()).collect(),
             method: METHOD,
         };
-        let summary = format!(
+        let mut summary = format!(
             "K = {}, M = {}, d = {}, init scale {}, seed {}, teacher {teacher_name}",
             key.students, key.teachers, key.dimension, key.init_scale, key.seed
         );
+        if key.activation != Activation::Relu {
+            summary.push_str(&format!(", activation {}", key.activation));
+        }
         let identity =
             store::Problem { study: "landscape".into(), key: serde_json::to_string(&key).unwrap_or_default(), summary };
         let store = match path {
@@ -129,7 +140,7 @@ impl Catalogue {
         let m = key.teacher_gram.len();
         let gram =
             Array2::from_shape_vec((m, m), key.teacher_gram.concat()).map_err(|error| unreadable(error.to_string()))?;
-        let teacher = crate::model::Teacher::new(gram, None)?;
+        let teacher = crate::model::Teacher::new(gram, None)?.with_activation(key.activation)?;
         let law = crate::model::InitialLaw::new(key.dimension, key.init_scale, &teacher)?;
         let problem = Problem { students: key.students, teacher, law, seed: key.seed };
         Ok(Catalogue { problem, store, path: Some(path.to_path_buf()) })

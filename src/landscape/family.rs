@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::symmetry::Canonical;
-use crate::model::{Overlaps, Teacher};
+use crate::model::{Activation, Overlaps, Teacher};
 use crate::numerics::tolerance;
 
 /// Students of one cell of equivalent units that stand one-to-one to a cell of teachers.
@@ -44,7 +44,10 @@ impl Family {
         let r = overlaps.r();
         let (k, m) = r.dim();
         let is_flipped = |i: usize| is_anti_aligned(overlaps, teacher, i);
-        let dead = (0..k).filter(|&i| overlaps.q()[[i, i]] == 0.0).count();
+        // Newton's method reaches zero units of a smooth activation to rounding only.
+        let least = if teacher.activation().is_smooth() { tolerance::SAME_POINT.powi(2) } else { 0.0 };
+        let is_dead = |i: usize| overlaps.q()[[i, i]] <= least;
+        let dead = (0..k).filter(|&i| is_dead(i)).count();
         let mut blocks = matched_blocks(overlaps, canonical);
         for block in &mut blocks {
             block.flipped = is_flipped(block.pairs[0].0);
@@ -53,7 +56,7 @@ impl Family {
         let matched: Vec<usize> = blocks.iter().flat_map(|block| block.pairs.iter().map(|pair| pair.0)).collect();
         // At an exact zero a unit of norm near 0 has no direction to speak of.
         let anti_aligned = if is_zero { 0 } else { (0..k).filter(|&i| is_flipped(i)).count() };
-        let loose: Vec<usize> = (0..k).filter(|i| !matched.contains(i) && overlaps.q()[[*i, *i]] > 0.0).collect();
+        let loose: Vec<usize> = (0..k).filter(|&i| !matched.contains(&i) && !is_dead(i)).collect();
         let isotropy = if blocks.is_empty() {
             "trivial".to_string()
         } else {
@@ -108,9 +111,16 @@ impl Family {
 }
 
 /// Whether a student is anti-aligned: its most negative teacher overlap beats its largest positive one. Overlaps are taken
-/// with the unit vectors of the teachers, so that short teachers count as long ones do.
+/// with the unit vectors of the teachers, so that short teachers count as long ones do. With erf, which is odd, a unit with
+/// negative overlap and readout is the same as one with both positive: overlaps are taken times the signs of both readouts.
 pub fn is_anti_aligned(overlaps: &Overlaps, teacher: &Teacher, student: usize) -> bool {
+    let odd = teacher.activation() == Activation::Erf;
+    let sign = |m: usize| {
+        let product = overlaps.readouts()[[0, student]] * teacher.readouts()[[0, m]];
+        if odd && product < 0.0 { -1.0 } else { 1.0 }
+    };
     let along = overlaps.r().row(student).into_iter().zip(teacher.gram().diag()).map(|(r, t)| r / t.sqrt());
+    let along = along.enumerate().map(|(m, r)| sign(m) * r);
     let (low, high) = along.fold((0.0f64, 0.0f64), |(l, h), x| (l.min(x), h.max(x)));
     -low > high
 }

@@ -89,7 +89,9 @@ pub fn settle_by(mut descent: Descent, start: &Weights, teacher: &Teacher, task:
             Settled { weights, residual, ending, gradient_norm, time, evaluations, moved }
         };
         if let Some((zero, _)) = nearest_zero(&end, teacher, task) {
-            let zero = within_span(&zero, teacher);
+            // Those of linear networks may leave the teacher's span.
+            let across = zero.rows().slice(s![.., teacher.rank()..]).iter().any(|&x| x != 0.0);
+            let zero = if across { zero } else { within_span(&zero, teacher) };
             let residual = largest_gradient(&zero, teacher, task);
             return Ok(settled(zero, residual, Ending::ExactZero));
         }

@@ -71,7 +71,8 @@ impl Point {
     ) -> Point {
         let overlaps = weights.overlaps(teacher);
         let canonical = Canonical::new(&overlaps, teacher, task);
-        let split = parallel_surplus(&weights);
+        // Parallel students of a smooth activation do not add up to one.
+        let split = if teacher.activation().is_smooth() { 0 } else { parallel_surplus(&weights) };
         let is_zero = verdict == Verdict::GlobalMinimum;
         let family = Family::new(&overlaps, &canonical, teacher, split, is_zero);
         let residual = largest_gradient(&weights, teacher, task);

@@ -10,10 +10,11 @@ use crate::population::block_risk;
 /// that it grows with M. Orthonormal teacher.
 ///
 /// # Errors
-/// [`Error::Spec`] for another teacher, for equal students that stand to no group of teachers one-to-one, and when the
+/// [`Error::Spec`] for another teacher or activation, for equal students that stand to no group of teachers one-to-one, and when the
 /// solution is not the point; those of the solver.
 pub fn recognised(point: &Point, teacher: &Teacher) -> Result<(Shape, Blocks)> {
     let refuse = |problem: String| Error::Spec { action: "follow a stored point", problem };
+    teacher.needs_relu("follow a stored point")?;
     if !teacher.is_orthonormal() {
         return Err(refuse("the teacher is not orthonormal".into()));
     }

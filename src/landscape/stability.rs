@@ -4,7 +4,7 @@ use ndarray::{Array2, s};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::model::{Teacher, Weights};
+use crate::model::{Activation, Teacher, Weights};
 use crate::numerics::{linalg, tolerance};
 use crate::population::{hessian, one_sided};
 
@@ -194,13 +194,57 @@ fn zero_gap(values: impl Iterator<Item = f64>, scale: f64, n: usize) -> (f64, Op
 
 /// Zero modes that symmetry predicts (theory 05, eq. 05-zero-modes), inside the span and across it: rotations of the p
 /// directions across the teacher among themselves and into further dimensions; shifting weight between parallel students;
-/// at an exact zero also turning parallel students against each other (the cubic valley).
+/// at an exact zero also turning parallel students against each other (the cubic valley). Linear networks: all changes that
+/// keep sum a w; erf: moving students that cancel each other (theory 11, eq. 11-zero-modes).
 fn expected_zero_modes(weights: &Weights, teacher: &Teacher, is_zero_loss: bool) -> (usize, usize) {
     let s = weights.coordinates();
     let p = s - teacher.rank();
+    match teacher.activation() {
+        Activation::Linear => {
+            let free = weights.students() - usize::from(weights.readouts().row(0).iter().any(|&a| a != 0.0));
+            return (free * s, free);
+        }
+        Activation::Erf => {
+            let paired = cancelling(weights);
+            let pairs = paired.iter().filter(|&&x| x).count() / 2;
+            let rest = rank_across(weights, teacher, &paired);
+            return (pairs * s + rest * rest.saturating_sub(1) / 2 + rest * (p - rest), pairs + rest);
+        }
+        _ => {}
+    }
     let parallel = parallel_surplus(weights);
     let valley = if is_zero_loss { parallel } else { 0 };
     (p * p.saturating_sub(1) / 2 + parallel + valley * (s - 1), p + valley)
+}
+
+/// Students that fall into disjoint pairs with opposite outputs for an odd activation, zero students not counted.
+fn cancelling(weights: &Weights) -> Vec<bool> {
+    let (rows, a) = (weights.rows(), weights.readouts().row(0));
+    let size = linalg::max_abs(rows);
+    let mut used = vec![false; rows.nrows()];
+    for i in 0..rows.nrows() {
+        for j in 0..i {
+            let sign = if a[i] == a[j] { 1.0 } else { -1.0 };
+            let close =
+                rows.row(i).iter().zip(rows.row(j)).all(|(x, y)| (x + sign * y).abs() < tolerance::SAME_POINT * size);
+            let alive = linalg::max_abs(rows.row(i)) > tolerance::SAME_POINT * size;
+            if !used[i] && !used[j] && a[i].abs() == a[j].abs() && close && alive {
+                (used[i], used[j]) = (true, true);
+            }
+        }
+    }
+    used
+}
+
+/// Rank of what the students not left out have across the teacher's span.
+fn rank_across(weights: &Weights, teacher: &Teacher, left_out: &[bool]) -> usize {
+    let rows = weights.rows();
+    let across = Array2::from_shape_fn((rows.nrows(), rows.ncols() - teacher.rank()), |(i, c)| {
+        if left_out[i] { 0.0 } else { rows[[i, teacher.rank() + c]] }
+    });
+    let least = (tolerance::TRANSVERSE * linalg::max_abs(rows)).powi(2);
+    let values = linalg::eigvalsh(across.t().dot(&across).view());
+    values.map_or(across.ncols(), |values| values.iter().filter(|&&x| x > least).count())
 }
 
 /// Number of students minus number of distinct directions, counting non-zero students whose readouts have one sign.

@@ -68,8 +68,9 @@ impl<'a> Widening<'a> {
     /// For a state in its fewest coordinates and input dimension d.
     ///
     /// # Errors
-    /// [`Error::Count`] when d is below the state's coordinates.
+    /// [`Error::Count`] when d is below the state's coordinates; [`Error::Spec`] for an activation other than ReLU.
     pub fn new(weights: &Weights, teacher: &'a Teacher, task: usize, dimension: usize) -> Result<Widening<'a>> {
+        teacher.needs_relu("add a student")?;
         let (k, inside) = weights.rows().dim();
         if dimension < inside {
             return Err(Error::Count {

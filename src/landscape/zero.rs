@@ -1,11 +1,14 @@
 //! Exact zeros of the loss: every student a non-negative multiple of one teacher, multiples summing to the teacher.
 //!
+//! For linear networks any weights with sum a w = sum b v. Leaky ReLU has the zeros of ReLU when its slope is not -1 (theory
+//! 11, eq. 11-zeros); for erf none need construction, students stand alone on their teachers.
+//!
 //! With more students than teachers these zeros lie in a cubic valley that gradient flow descends algebraically
 //! (L ~ t^-3) and Newton cannot finish (theory 04, eq. 04-valley): the end is constructed instead.
 
 use ndarray::Array2;
 
-use crate::model::{Teacher, Weights};
+use crate::model::{Activation, Teacher, Weights};
 use crate::population::risk;
 
 /// A zero further away than this, relative to the norm of all weights, is not near.
@@ -15,8 +18,54 @@ const FAR: f64 = 0.1;
 const SAMPLES: usize = 8;
 
 /// The nearest exact zero and its Euclidean distance, if it is within 10 % of the weights' norm and the loss falls
-/// monotonically on the straight way. `None` otherwise; also when a teacher would be left without students.
+/// monotonically on the straight way. `None` otherwise; also when a teacher would be left without students, and for erf
+/// and leaky ReLU of slope -1.
 pub fn nearest_zero(weights: &Weights, teacher: &Teacher, task: usize) -> Option<(Weights, f64)> {
+    let rows = weights.rows();
+    let (k, d) = rows.dim();
+    let zero = match teacher.activation() {
+        Activation::Erf | Activation::LeakyRelu { slope: -1.0 } => return None,
+        Activation::Linear => nearest_linear_zero(weights, teacher, task)?,
+        _ => nearest_split(weights, teacher, task)?,
+    };
+    let distance = (rows - &zero).iter().map(|x| x * x).sum::<f64>().sqrt();
+    if distance > FAR * rows.iter().map(|x| x * x).sum::<f64>().sqrt() {
+        return None;
+    }
+    let loss_at = |t: f64| {
+        let rows = Array2::from_shape_fn((k, d), |(i, c)| (1.0 - t) * rows[[i, c]] + t * zero[[i, c]]);
+        risk(&weights.with_rows(rows), teacher, task)
+    };
+    let mut last = loss_at(0.0);
+    for sample in 1..=SAMPLES {
+        let next = loss_at(sample as f64 / SAMPLES as f64);
+        if next > last + 1e-15 {
+            return None;
+        }
+        last = next;
+    }
+    Some((weights.with_rows(zero), distance))
+}
+
+/// The nearest weights with sum a w = sum b v.
+fn nearest_linear_zero(weights: &Weights, teacher: &Teacher, task: usize) -> Option<Array2<f64>> {
+    let (a, b) = (weights.readouts().row(task), teacher.readouts().row(task));
+    let squares = a.dot(&a);
+    let mut zero = weights.rows().clone();
+    // The second shift removes what rounding of the first has left.
+    for _ in 0..2 {
+        let mut rest = -a.dot(&zero);
+        let target = b.dot(teacher.vectors());
+        rest.iter_mut().zip(&target).for_each(|(rest, target)| *rest += target);
+        for (mut row, &a) in zero.outer_iter_mut().zip(a) {
+            row.scaled_add(a / squares, &rest);
+        }
+    }
+    (squares > 0.0).then_some(zero)
+}
+
+/// Every student on the teacher it is nearest to.
+fn nearest_split(weights: &Weights, teacher: &Teacher, task: usize) -> Option<Array2<f64>> {
     let rows = weights.rows();
     let (k, d) = rows.dim();
     let a = weights.readouts().row(task);
@@ -36,23 +85,7 @@ pub fn nearest_zero(weights: &Weights, teacher: &Teacher, task: usize) -> Option
             }
         }
     }
-    let distance = (rows - &zero).iter().map(|x| x * x).sum::<f64>().sqrt();
-    if distance > FAR * rows.iter().map(|x| x * x).sum::<f64>().sqrt() {
-        return None;
-    }
-    let loss_at = |t: f64| {
-        let rows = Array2::from_shape_fn((k, d), |(i, c)| (1.0 - t) * rows[[i, c]] + t * zero[[i, c]]);
-        risk(&weights.with_rows(rows), teacher, task)
-    };
-    let mut last = loss_at(0.0);
-    for sample in 1..=SAMPLES {
-        let next = loss_at(sample as f64 / SAMPLES as f64);
-        if next > last + 1e-15 {
-            return None;
-        }
-        last = next;
-    }
-    Some((weights.with_rows(zero), distance))
+    Some(zero)
 }
 
 fn along(rows: &Array2<f64>, i: usize, direction: &[f64]) -> f64 {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use ndarray::{Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
 
-use super::file;
+use super::{Activation, file};
 use crate::error::{Error, Result};
 use crate::numerics::{linalg, tolerance};
 
@@ -18,6 +18,7 @@ pub struct Teacher {
     gram: Array2<f64>,
     readouts: Array2<f64>,
     vectors: Array2<f64>,
+    activation: Activation,
 }
 
 impl Teacher {
@@ -61,7 +62,7 @@ impl Teacher {
             });
         }
         let vectors = factor(&gram);
-        Ok(Teacher { gram, readouts, vectors })
+        Ok(Teacher { gram, readouts, vectors, activation: Activation::default() })
     }
 
     /// T = I: M orthonormal units.
@@ -91,6 +92,30 @@ impl Teacher {
     /// From M row vectors in any dimension.
     pub fn from_vectors(vectors: ArrayView2<f64>) -> Result<Teacher> {
         Teacher::new(vectors.dot(&vectors.t()), None)
+    }
+
+    /// The same teacher with this activation, which its students share; ReLU without it.
+    ///
+    /// # Errors
+    /// Those of [`Activation::checked`].
+    pub fn with_activation(self, activation: Activation) -> Result<Teacher> {
+        Ok(Teacher { activation: activation.checked()?, ..self })
+    }
+
+    /// g of the teacher and of its students: slope 0 of leaky ReLU is given as ReLU, slope 1 as linear.
+    pub fn activation(&self) -> Activation {
+        self.activation
+    }
+
+    /// Refuses activations other than ReLU.
+    ///
+    /// # Errors
+    /// [`Error::Spec`] naming the activation.
+    pub fn needs_relu(&self, action: &'static str) -> Result<()> {
+        match self.activation {
+            Activation::Relu => Ok(()),
+            other => Err(Error::Spec { action, problem: format!("the activation is {other}, needs relu") }),
+        }
     }
 
     /// Number of teacher units M.

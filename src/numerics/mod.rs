@@ -14,5 +14,6 @@ pub mod rkc;
 pub mod root;
 
 pub mod singular;
+pub mod special;
 pub mod statistics;
 pub mod tolerance;

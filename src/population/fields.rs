@@ -6,8 +6,8 @@ use ndarray::Array2;
 
 use super::Coefficients;
 use crate::expectation::orthant::{self, Link};
-use crate::expectation::{Pair, quartic_part};
-use crate::model::{Overlaps, Teacher, Weights};
+use crate::expectation::{Averages, Erf, Leaky, Pair, Quad, quartic_part};
+use crate::model::{Activation, Overlaps, Teacher, Weights};
 
 /// Norms, readouts and pairs of the U = K + M units of a state, for one task. What every sum over averages at finite
 /// learning rate starts from.
@@ -19,6 +19,9 @@ pub struct Fields {
     readouts: Vec<f64>,
     /// U x U.
     links: Vec<Link>,
+    activation: Activation,
+    /// Whether the second half of the students and of the teachers are the first half reversed.
+    mirrored: bool,
 }
 
 impl Fields {
@@ -76,7 +79,47 @@ impl Fields {
                 (links[i * units + j], links[j * units + i]) = (link, link);
             }
         }
-        Fields { students, norms, readouts, links }
+        Fields { students, norms, readouts, links, activation: teacher.activation(), mirrored: false }
+    }
+
+    /// The ReLU network that a leaky one with this slope is (theory 11, eq. 11-signs): students, students reversed,
+    /// teachers, teachers reversed, the reversed ones with readouts times - slope.
+    pub(super) fn mirrored(&self, slope: f64) -> Fields {
+        let (k, m) = (self.students, self.units() - self.students);
+        let order: Vec<(usize, bool)> = [(0..k, false), (0..k, true), (k..k + m, false), (k..k + m, true)]
+            .into_iter()
+            .flat_map(|(units, reversed)| units.map(move |u| (u, reversed)))
+            .collect();
+        let link = |&(u, x): &(usize, bool), &(v, y): &(usize, bool)| {
+            if x == y { *self.link(u, v) } else { self.link(u, v).reversed() }
+        };
+        Fields {
+            students: 2 * k,
+            norms: order.iter().map(|&(u, _)| self.norms[u]).collect(),
+            readouts: order
+                .iter()
+                .map(|&(u, x)| if x { -slope * self.readouts[u] } else { self.readouts[u] })
+                .collect(),
+            links: order.iter().flat_map(|x| order.iter().map(move |y| link(x, y))).collect(),
+            activation: Activation::Relu,
+            mirrored: true,
+        }
+    }
+
+    /// Whether two units are a field and its reverse by construction: their steps are never both 1.
+    pub(super) fn exclude(&self, x: usize, y: usize) -> bool {
+        let half = if x < self.students { self.students / 2 } else { (self.units() - self.students) / 2 };
+        self.mirrored && (x < self.students) == (y < self.students) && x.abs_diff(y) == half
+    }
+
+    /// g of all units.
+    pub fn activation(&self) -> Activation {
+        self.activation
+    }
+
+    /// Whether the loss has a gradient by this unit: not at the kink of a zero unit.
+    pub fn is_alive(&self, unit: usize) -> bool {
+        self.norms[unit] > 0.0 || self.activation.is_smooth()
     }
 
     /// Number of students K.
@@ -104,9 +147,41 @@ impl Fields {
         &self.links[i * self.units() + j]
     }
 
+    /// Pair of fields with their norms.
+    pub fn pair(&self, i: usize, j: usize) -> Pair {
+        let link = self.link(i, j);
+        Pair { norm_u: self.norms[i], norm_v: self.norms[j], cosine: link.r, sine: link.s, supplement: link.a }
+    }
+
+    /// Four fields with their norms.
+    pub fn quad(&self, units: [usize; 4]) -> Quad {
+        Quad { norms: units.map(|u| self.norms[u]), links: orthant::PAIRS.map(|(x, y)| *self.link(units[x], units[y])) }
+    }
+
+    /// E[(sum_u readout_u lambda_u)^2] = |sum a w - sum b v|^2.
+    pub(super) fn linear_square(&self) -> f64 {
+        let strength = |u: usize| self.readouts[u] * self.norms[u];
+        let units = self.units();
+        let row = |i: usize| (0..units).map(|j| strength(j) * self.link(i, j).r).sum::<f64>();
+        (0..units).map(|i| strength(i) * row(i)).sum::<f64>().max(0.0)
+    }
+
     /// The population loss E[e^2] / 2 (label noise not included), absolute error about 1e-16 times the squared sum of
     /// strengths (theory 01, eq. 01-parts).
     pub fn risk(&self) -> f64 {
+        match self.activation.negative_slope() {
+            Some(0.0) => self.ramp_risk(),
+            Some(slope) => (Leaky::ramp(slope) * self.ramp_risk() + 0.5 * slope * self.linear_square()).max(0.0),
+            None => {
+                let units = self.units();
+                let term = |i: usize, j: usize| self.readouts[i] * self.readouts[j] * Erf.pair(&self.pair(i, j)).value;
+                let below = |i: usize| 0.5 * term(i, i) + (0..i).map(|j| term(i, j)).sum::<f64>();
+                (0..units).map(below).sum::<f64>().max(0.0)
+            }
+        }
+    }
+
+    fn ramp_risk(&self) -> f64 {
         let units = self.units();
         let strengths: Vec<f64> = (0..units).map(|u| self.readouts[u] * self.norms[u]).collect();
         let total: f64 = strengths.iter().sum();
@@ -121,8 +196,44 @@ impl Fields {
         (total * total / (4.0 * PI) + rest).max(0.0)
     }
 
-    /// A and B of the gradient's coefficient form (theory 03, eq. 03-coefficients). A zero student gets zero rows.
+    /// A and B of the gradient's coefficient form (theory 03, eq. 03-coefficients; theory 11, eq. 11-coefficients). A zero
+    /// student at a kink gets zero rows.
     pub fn coefficients(&self) -> Coefficients {
+        match self.activation.negative_slope() {
+            Some(0.0) => self.ramp_coefficients(),
+            Some(slope) => self.tilted(slope),
+            None => self.smooth_coefficients(&Erf),
+        }
+    }
+
+    /// Those of leaky ReLU and linear, from those of ReLU.
+    fn tilted(&self, slope: f64) -> Coefficients {
+        let Coefficients { mut a, mut b } = self.ramp_coefficients();
+        let (k, ramp) = (self.students, Leaky::ramp(slope));
+        for i in (0..k).filter(|&i| self.is_alive(i)) {
+            let weight = |u: usize| slope * self.readouts[i] * self.readouts[u];
+            (0..k).for_each(|j| a[[i, j]] = ramp * a[[i, j]] + weight(j));
+            (k..self.units()).for_each(|m| b[[i, m - k]] = ramp * b[[i, m - k]] + weight(m));
+        }
+        Coefficients { a, b }
+    }
+
+    /// From the derivatives of the pair average.
+    fn smooth_coefficients(&self, averages: &impl Averages) -> Coefficients {
+        let (k, units) = (self.students, self.units());
+        let (mut a, mut b) = (Array2::zeros((k, k)), Array2::zeros((k, units - k)));
+        for i in 0..k {
+            for u in 0..units {
+                let (weight, average) = (self.readouts[i] * self.readouts[u], averages.pair(&self.pair(i, u)));
+                a[[i, i]] += 2.0 * weight * average.d_uu;
+                let slot = if u < k { &mut a[[i, u]] } else { &mut b[[i, u - k]] };
+                *slot += weight * average.d_uv;
+            }
+        }
+        Coefficients { a, b }
+    }
+
+    fn ramp_coefficients(&self) -> Coefficients {
         let (k, units) = (self.students, self.units());
         let mut a = Array2::zeros((k, k));
         let mut b = Array2::zeros((k, units - k));

@@ -8,7 +8,7 @@ use std::f64::consts::PI;
 use ndarray::{Array2, ArrayView2};
 
 use super::kernel::{LANES, dot, multiply, multiply_upper, padded};
-use crate::expectation::angles;
+use crate::expectation::{Leaky, angles, erf};
 use crate::model::{Teacher, Weights};
 use crate::numerics::level::Level;
 
@@ -25,8 +25,8 @@ pub struct Coefficients {
     pub b: Array2<f64>,
 }
 
-/// Coefficients of one state for one task. A zero unit gets zero rows: the loss is only directionally differentiable
-/// there (see [`super::one_sided`]).
+/// Coefficients of one state for one task. A zero unit of ReLU or leaky ReLU gets zero rows: the loss is only
+/// directionally differentiable there (see [`super::one_sided`]).
 pub fn coefficients(weights: &Weights, teacher: &Teacher, task: usize) -> Coefficients {
     let mut field = Field::new(weights, teacher, task);
     field.coefficients(weights.rows().as_slice().unwrap_or(&[]));
@@ -46,11 +46,17 @@ pub struct Field {
     mp: usize,
     dp: usize,
     level: Level,
+    /// Slope of g at negative fields, and (1 - slope)^2; `None` for erf.
+    slope: Option<f64>,
+    ramp: f64,
+    /// Whether the loss has a gradient at zero units.
+    smooth: bool,
     student_readouts: Vec<f64>,
     teacher_readouts: Vec<f64>,
     /// b_m |v_m|.
     teacher_strengths: Vec<f64>,
     inverse_teacher_norms: Vec<f64>,
+    teacher_squares: Vec<f64>,
     /// V as rows of length dp, and its transpose as r rows of length mp; empty when V = I.
     v: Vec<f64>,
     v_transposed: Vec<f64>,
@@ -102,6 +108,7 @@ impl Field {
         let norms: Vec<f64> = teacher.gram().diag().iter().map(|t| t.sqrt()).collect();
         let student_pairs = padded(k * (k - 1) / 2);
         let angles = padded(student_pairs + (k - 1) * m + mp);
+        let slope = teacher.activation().negative_slope();
         Field {
             k,
             m,
@@ -110,10 +117,14 @@ impl Field {
             mp,
             dp,
             level,
+            slope,
+            ramp: Leaky::ramp(slope.unwrap_or(0.0)),
+            smooth: teacher.activation().is_smooth(),
             student_readouts: weights.readouts().row(task).to_vec(),
             teacher_strengths: lanes(norms.iter().zip(teacher.readouts().row(task)).map(|(n, b)| n * b).collect()),
             teacher_readouts: lanes(teacher.readouts().row(task).to_vec()),
             inverse_teacher_norms: lanes(norms.iter().map(|n| 1.0 / n).collect()),
+            teacher_squares: teacher.gram().diag().to_vec(),
             pairs: (0..k as u32).flat_map(|i| (i + 1..k as u32).map(move |j| (i, j))).collect(),
             student_pairs,
             v,
@@ -208,8 +219,19 @@ impl Field {
             *norm = self.q[i * kp + i].sqrt();
             *inverse = if *norm > 0.0 { 1.0 / *norm } else { 0.0 };
         }
-        self.angles();
-        self.fill_coefficients(factor);
+        match self.slope {
+            Some(slope) => {
+                self.angles();
+                self.fill_coefficients(factor);
+                if slope != 0.0 {
+                    self.tilt(factor * slope);
+                }
+                if !self.smooth {
+                    self.clear_zero_units();
+                }
+            }
+            None => self.fill_erf(factor),
+        }
         let Some(gradient) = gradient else { return };
         self.out.fill(0.0);
         // Rows of W follow each other without padding: the lanes past D read the next row and are dropped below.
@@ -295,6 +317,8 @@ impl Field {
     #[inline(always)]
     fn fill_coefficients(&mut self, factor: f64) {
         let (k, kp, mp) = (self.k, self.kp, self.mp);
+        // 1 times the factor for ReLU, to the bit.
+        let factor = factor * self.ramp;
         let scale = factor / TAU;
         for ((strength, a), n) in self.strengths.iter_mut().zip(&self.student_readouts).zip(&self.norms) {
             *strength = a * n;
@@ -322,11 +346,63 @@ impl Field {
             self.a[i * kp + i] = factor * 0.5 * a * a + scale * a * inverse * pull;
             scale_row(&mut self.b[i * mp..(i + 1) * mp], supplement, &self.teacher_readouts, -scale * a);
         }
-        for i in 0..k {
+    }
+
+    /// Adds f times the coefficients of |sum a w - sum b v|^2 / 2 (theory 11, eq. 11-coefficients).
+    #[inline(always)]
+    fn tilt(&mut self, f: f64) {
+        for (i, &a) in self.student_readouts.iter().enumerate() {
+            let row = &mut self.a[i * self.kp..][..self.k];
+            row.iter_mut().zip(&self.student_readouts).for_each(|(slot, other)| *slot += f * a * other);
+            let row = &mut self.b[i * self.mp..][..self.m];
+            row.iter_mut().zip(&self.teacher_readouts).for_each(|(slot, other)| *slot -= f * a * other);
+        }
+    }
+
+    #[inline(always)]
+    fn clear_zero_units(&mut self) {
+        let (kp, mp) = (self.kp, self.mp);
+        for i in 0..self.k {
             if self.norms[i] == 0.0 {
                 self.a[i * kp..i * kp + kp].fill(0.0);
                 self.b[i * mp..i * mp + mp].fill(0.0);
             }
+        }
+    }
+
+    /// Coefficients for erf (theory 11, eq. 11-erf-coefficients). The scratch of the correlations holds E[g'(u) g'(v)] of one
+    /// student and all others, then of it and all teachers.
+    #[inline(always)]
+    fn fill_erf(&mut self, factor: f64) {
+        let (k, m, kp, mp) = (self.k, self.m, self.kp, self.mp);
+        let squares = &mut self.strengths;
+        squares.iter_mut().enumerate().for_each(|(i, square)| *square = self.q[i * kp + i]);
+        self.pulls.fill(0.0);
+        let (overlaps, stride) = if self.orthonormal { (&self.w, self.d) } else { (&self.r, mp) };
+        for i in 0..k {
+            let own = self.student_readouts[i];
+            let (row, slopes) = (&self.q[i * kp + i..i * kp + k], &mut self.correlation[..k - i]);
+            erf::slopes(squares[i], &squares[i..], row, slopes);
+            for (j, (overlap, slope)) in (i..k).zip(row.iter().zip(slopes.iter())) {
+                let other = self.student_readouts[j];
+                let product = factor * own * other * slope;
+                (self.a[i * kp + j], self.a[j * kp + i]) = (product, product);
+                self.pulls[i] += other * overlap * slope;
+                if j > i {
+                    self.pulls[j] += own * overlap * slope;
+                }
+            }
+            let (row, slopes) = (&overlaps[i * stride..][..m], &mut self.correlation[..m]);
+            erf::slopes(squares[i], &self.teacher_squares, row, slopes);
+            let readouts = &self.teacher_readouts[..m];
+            let b = &mut self.b[i * mp..][..m];
+            for (((slot, readout), overlap), slope) in b.iter_mut().zip(readouts).zip(row).zip(slopes.iter()) {
+                *slot = -factor * own * readout * slope;
+                self.pulls[i] -= readout * overlap * slope;
+            }
+        }
+        for i in 0..k {
+            self.a[i * kp + i] -= factor * self.student_readouts[i] * self.pulls[i] / (1.0 + squares[i]);
         }
     }
 }

@@ -9,20 +9,21 @@ use ndarray::{Array2, ArrayView1};
 
 use super::gradient::coefficients;
 use crate::error::Result;
-use crate::model::{Teacher, Weights};
+use crate::expectation::{Averages, Erf, Leaky, Linear, Pair};
+use crate::model::{Activation, Teacher, Weights};
 use crate::numerics::level::Level;
 use crate::numerics::memory;
 
 const TAU: f64 = 2.0 * PI;
 
-/// Second derivatives at one state. Zero units are left out: the loss has no second derivative there.
+/// Second derivatives at one state. Zero units at a kink are left out: the loss has no second derivative there.
 #[derive(Clone, Debug)]
 pub struct Hessian {
     /// Inside the D coordinates of the state: n x n with n = K' D, index (unit, coordinate) row-major.
     pub span: Array2<f64>,
     /// Across them, per further dimension: K' x K'.
     pub transverse: Array2<f64>,
-    /// The K' students with non-zero norm, in order.
+    /// The K' students, in order: those with non-zero norm, or all when the activation is smooth.
     pub units: Vec<usize>,
 }
 
@@ -34,7 +35,8 @@ pub fn hessian(weights: &Weights, teacher: &Teacher, task: usize) -> Result<Hess
     let d = weights.coordinates();
     let rows = weights.rows();
     let norms: Vec<f64> = rows.outer_iter().map(|row| row.dot(&row).sqrt()).collect();
-    let units: Vec<usize> = (0..norms.len()).filter(|&i| norms[i] > 0.0).collect();
+    let activation = teacher.activation();
+    let units: Vec<usize> = (0..norms.len()).filter(|&i| norms[i] > 0.0 || activation.is_smooth()).collect();
     let n = units.len() * d;
     memory::check_dense(
         "compute the Hessian",
@@ -46,14 +48,23 @@ pub fn hessian(weights: &Weights, teacher: &Teacher, task: usize) -> Result<Hess
     let coefficients = coefficients(weights, teacher, task);
     let transverse = Array2::from_shape_fn((units.len(), units.len()), |(i, j)| coefficients.a[[units[i], units[j]]]);
     let a = weights.readouts().row(task);
+    let span = match activation {
+        Activation::Linear => Some(by_pairs(&Linear, weights, teacher, task, &transverse)),
+        Activation::Erf => Some(by_pairs(&Erf, weights, teacher, task, &transverse)),
+        _ => None,
+    };
+    if let Some(span) = span {
+        return Ok(Hessian { span, transverse, units });
+    }
+    let ramp = Leaky::ramp(activation.negative_slope().unwrap_or(0.0));
     // Students first, then teachers, as unit vectors with their strengths: a_i |w_i| and - b_m |v_m|.
     let mut directions: Vec<Vec<f64>> =
         units.iter().map(|&i| rows.row(i).iter().map(|x| x / norms[i]).collect()).collect();
-    let mut strengths: Vec<f64> = units.iter().map(|&i| a[i] * norms[i]).collect();
+    let mut strengths: Vec<f64> = units.iter().map(|&i| ramp * a[i] * norms[i]).collect();
     for (v, &b) in teacher.vectors().outer_iter().zip(teacher.readouts().row(task)) {
         let norm = v.dot(&v).sqrt();
         directions.push(padded(v, norm, d));
-        strengths.push(-b * norm);
+        strengths.push(-ramp * b * norm);
     }
     let parts = Parts {
         students: units.len(),
@@ -61,12 +72,51 @@ pub fn hessian(weights: &Weights, teacher: &Teacher, task: usize) -> Result<Hess
         directions,
         strengths,
         readouts: units.iter().map(|&i| a[i]).collect(),
+        ramp,
         norms: units.iter().map(|&i| norms[i]).collect(),
         transverse: transverse.iter().copied().collect(),
     };
     let mut span = Array2::<f64>::zeros((n, n));
     parts.fill(span.as_slice_mut().expect("a fresh array is contiguous"));
     Ok(Hessian { span, transverse, units })
+}
+
+/// The span block from second derivatives of the pair average (theory 11, eq. 11-hessian): for activations without kinks.
+fn by_pairs(
+    averages: &impl Averages,
+    weights: &Weights,
+    teacher: &Teacher,
+    task: usize,
+    transverse: &Array2<f64>,
+) -> Array2<f64> {
+    let (k, d) = weights.rows().dim();
+    let mut vectors: Vec<Vec<f64>> = weights.rows().outer_iter().map(|row| row.to_vec()).collect();
+    vectors.extend(teacher.vectors().outer_iter().map(|v| padded(v, 1.0, d)));
+    let (a, b) = (weights.readouts().row(task), teacher.readouts().row(task));
+    let readouts: Vec<f64> = a.iter().copied().chain(b.iter().map(|b| -b)).collect();
+    let n = k * d;
+    let mut span =
+        Array2::<f64>::from_shape_fn((n, n), |(x, y)| if x % d == y % d { transverse[[x / d, y / d]] } else { 0.0 });
+    let flat = span.as_slice_mut().expect("a fresh array is contiguous");
+    for i in 0..k {
+        for (u, other) in vectors.iter().enumerate() {
+            let own = &vectors[i];
+            let (weight, c) = (readouts[i] * readouts[u], averages.curvature(&Pair::from_vectors(own, other)));
+            let corner = (i * d, i * d);
+            rank_one(flat, n, corner, 4.0 * weight * c.uu_uu, own, own);
+            rank_one(flat, n, corner, 2.0 * weight * c.uu_uv, own, other);
+            rank_one(flat, n, corner, 2.0 * weight * c.uu_uv, other, own);
+            rank_one(flat, n, corner, weight * c.uv_uv, other, other);
+            if u < k {
+                let corner = (i * d, u * d);
+                rank_one(flat, n, corner, 4.0 * weight * c.uu_vv, own, other);
+                rank_one(flat, n, corner, 2.0 * weight * c.uu_uv, own, own);
+                rank_one(flat, n, corner, 2.0 * weight * c.vv_uv, other, other);
+                rank_one(flat, n, corner, weight * c.uv_uv, other, own);
+            }
+        }
+    }
+    span
 }
 
 /// What the span block is made of: units with norm, in flat arrays.
@@ -76,6 +126,8 @@ struct Parts {
     directions: Vec<Vec<f64>>,
     strengths: Vec<f64>,
     readouts: Vec<f64>,
+    /// (1 - slope)^2, contained in the strengths.
+    ramp: f64,
     norms: Vec<f64>,
     transverse: Vec<f64>,
 }
@@ -120,7 +172,7 @@ impl Parts {
                     rank_one(flat, n, (i * d, i * d), weight / sine, &across, &across);
                 }
                 if o < i && pair.minus > 0.0 && pair.plus > 0.0 {
-                    let scale = self.readouts[i] * self.readouts[o] / (2.0 * TAU);
+                    let scale = self.ramp * self.readouts[i] * self.readouts[o] / (2.0 * TAU);
                     let corner = (i * d, o * d);
                     rank_one(flat, n, corner, scale * pair.minus / pair.plus, &pair.sum, &pair.sum);
                     rank_one(flat, n, corner, -scale * pair.plus / pair.minus, &pair.difference, &pair.difference);

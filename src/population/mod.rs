@@ -2,6 +2,7 @@
 //!
 //! The loss is L = E[(f - f*)^2] / 2 over x ~ N(0, I); label noise is not included.
 
+mod activation_noise;
 mod block_noise;
 mod blocks;
 mod equations;
@@ -21,7 +22,7 @@ pub use equations::{BlockEquations, Workspace};
 pub use fields::Fields;
 pub use gradient::{Coefficients, Field, coefficients};
 pub use hessian::{Hessian, hessian};
-pub use noise::{error_moments, error_moments_with, step_moments};
+pub use noise::{error_moments, error_moments_at, error_moments_with, step_moments, step_moments_at};
 pub use noise_derivatives::{drift_derivatives, error_moment_derivatives, overlap_index, step_moment_derivatives};
 pub use one_sided::{OneSided, ZeroUnit, one_sided};
 pub use risk::{risk, risk_exact, signed_risk};

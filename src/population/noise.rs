@@ -9,8 +9,11 @@ use ndarray::Array2;
 use rayon::prelude::*;
 
 use super::Fields;
+use super::activation_noise::{erf_moment_growth, erf_moments, erf_step_growth, leaky_moments, linear_moments};
 use crate::expectation::orthant::{self, Quadruples};
 use crate::expectation::quadruple::{self, three_moments, two_moments};
+use crate::expectation::{Averages, Erf, Leaky};
+use crate::model::Activation;
 use crate::numerics::level::Level;
 
 /// Quadruples in one block.
@@ -19,16 +22,46 @@ const LANES: usize = 8;
 /// Number of sets of four above which the threads share them.
 const PARALLEL: usize = 4000;
 
-/// N_ik = E[e^2 H(lambda_i) H(lambda_k)], K x K, symmetric, for one task; readouts enter e only. Label noise is not
-/// included. Rows of zero students are zero.
+/// N_ik = E[e^2 g'(lambda_i) g'(lambda_k)], K x K, symmetric, for one task; readouts enter e only. Label noise is not
+/// included. Rows of zero students are zero where g has a kink.
 ///
-/// Absolute error about 1e-14 times the sum of |readout| |norm| squared; positive semidefinite to that error.
+/// Absolute error about 1e-14 times the sum of |readout| |norm| squared; positive semidefinite to that error. Leaky ReLU
+/// costs 16 times as much as ReLU; linear and erf need no orthants.
 pub fn error_moments(fields: &Fields) -> Array2<f64> {
     error_moments_with(fields, Level::best())
 }
 
 /// As [`error_moments`] on a chosen instruction set; the result is the same to the last bit.
 pub fn error_moments_with(fields: &Fields, level: Level) -> Array2<f64> {
+    match fields.activation() {
+        Activation::Relu => ramp_moments(fields, level),
+        Activation::LeakyRelu { slope } => leaky_moments(fields, slope, level),
+        Activation::Linear => linear_moments(fields),
+        Activation::Erf => erf_moments(fields),
+    }
+}
+
+/// From these moments N at d = infinity, those of inputs in d dimensions: E[e^2 g'_i g'_k |x|^2] / d (theory 11, eq.
+/// 11-length).
+pub fn error_moments_at(moments: Array2<f64>, fields: &Fields, inverse_dimension: f64) -> Array2<f64> {
+    match fields.activation() {
+        _ if inverse_dimension == 0.0 => moments,
+        Activation::Erf => moments + erf_moment_growth(fields) * (2.0 * inverse_dimension),
+        _ => moments * (1.0 + 2.0 * inverse_dimension),
+    }
+}
+
+/// As [`error_moments_at`] for [`step_moments`]: E[g'_i g'_k |x|^2] / d.
+pub fn step_moments_at(fields: &Fields, inverse_dimension: f64) -> Array2<f64> {
+    let moments = step_moments(fields);
+    match fields.activation() {
+        Activation::Erf if inverse_dimension > 0.0 => moments + erf_step_growth(fields) * (2.0 * inverse_dimension),
+        _ => moments,
+    }
+}
+
+/// N for ReLU.
+pub(super) fn ramp_moments(fields: &Fields, level: Level) -> Array2<f64> {
     let (k, units) = (fields.students(), fields.units());
     let alive: Vec<usize> = (0..units).filter(|&u| fields.norm(u) > 0.0).collect();
     let students = alive.iter().filter(|&&u| u < k).count();
@@ -75,9 +108,20 @@ pub fn error_moments_with(fields: &Fields, level: Level) -> Array2<f64> {
     moments
 }
 
-/// E[H(lambda_i) H(lambda_k)], K x K: what label noise of variance 1 adds. Rows of zero students are zero.
+/// E[g'(lambda_i) g'(lambda_k)], K x K: what label noise of variance 1 adds. Rows of zero students are zero where g has a
+/// kink.
 pub fn step_moments(fields: &Fields) -> Array2<f64> {
     let k = fields.students();
+    match fields.activation().negative_slope() {
+        Some(0.0) => {}
+        Some(slope) => {
+            return Array2::from_shape_fn((k, k), |(i, j)| {
+                let alive = fields.is_alive(i) && fields.is_alive(j);
+                if alive { Leaky { slope }.pair(&fields.pair(i, j)).d_uv } else { 0.0 }
+            });
+        }
+        None => return Array2::from_shape_fn((k, k), |(i, j)| Erf.pair(&fields.pair(i, j)).d_uv),
+    }
     Array2::from_shape_fn((k, k), |(i, j)| {
         if fields.norm(i) == 0.0 || fields.norm(j) == 0.0 {
             0.0

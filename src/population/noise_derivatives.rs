@@ -3,12 +3,14 @@
 use ndarray::Array2;
 
 use super::Fields;
+use super::activation_noise::{erf_moment_derivatives, leaky_moment_derivatives, linear_moment_derivatives};
 use crate::expectation::orthant::PAIRS;
 use crate::expectation::quadruple::{three_moment_derivatives, two_moment_derivatives};
-use crate::expectation::{Averages, Pair, Quad, Relu};
+use crate::expectation::{Averages, Erf, Leaky, Quad, Relu};
+use crate::model::Activation;
 
 /// Number of overlaps that can move: K (K + 1) / 2 entries of Q and K M of R.
-fn overlaps(fields: &Fields) -> usize {
+pub(super) fn overlaps(fields: &Fields) -> usize {
     let k = fields.students();
     k * (k + 1) / 2 + k * (fields.units() - k)
 }
@@ -41,20 +43,32 @@ impl Rows<'_> {
     }
 }
 
-/// Derivatives of N_ik = E[e^2 H_i H_k] (rows i <= k, in the order of Q) by the overlaps Q_11, ..., R_KM (columns; an
-/// off-diagonal Q_ij counts once). They exist away from parallel and zero units; infinite ones are given as 0.
+/// Derivatives of N_ik = E[e^2 g'_i g'_k] (rows i <= k, in the order of Q) by the overlaps Q_11, ..., R_KM (columns; an
+/// off-diagonal Q_ij counts once). Where g has a kink they exist away from parallel and zero units; infinite ones are given
+/// as 0.
 pub fn error_moment_derivatives(fields: &Fields) -> Array2<f64> {
+    match fields.activation() {
+        Activation::Relu => ramp_moment_derivatives(fields),
+        Activation::LeakyRelu { slope } => leaky_moment_derivatives(fields, slope),
+        Activation::Linear => linear_moment_derivatives(fields),
+        Activation::Erf => erf_moment_derivatives(fields),
+    }
+}
+
+/// Those of ReLU.
+pub(super) fn ramp_moment_derivatives(fields: &Fields) -> Array2<f64> {
     let (k, units) = (fields.students(), fields.units());
     let mut rows = Rows { fields, rows: Array2::zeros((k * (k + 1) / 2, overlaps(fields))) };
     let alive: Vec<usize> = (0..units).filter(|&u| fields.norm(u) > 0.0).collect();
     let readout = |u: usize| fields.readout(u);
     for (x, &i) in alive.iter().enumerate().filter(|(_, i)| **i < k) {
         rows.add((i, i), 0.5 * readout(i) * readout(i), (i, i), (i, i), 1.0);
-        for (y, &j) in alive.iter().enumerate().skip(x + 1) {
+        for (y, &j) in alive.iter().enumerate().skip(x + 1).filter(|(_, j)| !fields.exclude(i, **j)) {
             two(&mut rows, [i, j]);
-            for (z, &l) in alive.iter().enumerate().skip(y + 1) {
+            let fits = |l: usize| !fields.exclude(i, l) && !fields.exclude(j, l);
+            for (z, &l) in alive.iter().enumerate().skip(y + 1).filter(|(_, l)| fits(**l)) {
                 three(&mut rows, [i, j, l]);
-                for &m in alive.iter().skip(z + 1).filter(|_| j < k) {
+                for &m in alive.iter().skip(z + 1).filter(|m| j < k && fits(**m) && !fields.exclude(l, **m)) {
                     four(&mut rows, [i, j, l, m]);
                 }
             }
@@ -126,8 +140,30 @@ fn four(rows: &mut Rows, set: [usize; 4]) {
     }
 }
 
-/// Derivatives of E[H_i H_k], in the layout of [`error_moment_derivatives`].
+/// Derivatives of E[g'_i g'_k], in the layout of [`error_moment_derivatives`].
 pub fn step_moment_derivatives(fields: &Fields) -> Array2<f64> {
+    match fields.activation().negative_slope() {
+        Some(0.0) => ramp_step_derivatives(fields),
+        Some(slope) => ramp_step_derivatives(fields) * Leaky::ramp(slope),
+        None => {
+            let k = fields.students();
+            let mut rows = Array2::zeros((k * (k + 1) / 2, overlaps(fields)));
+            for i in 0..k {
+                for j in i..k {
+                    let c = Erf.curvature(&fields.pair(i, j));
+                    for (u, v, slope) in [(i, i, c.uu_uv), (j, j, c.vv_uv), (i, j, c.uv_uv)] {
+                        if let (Some(row), Some(column)) = (overlap_index(fields, i, j), overlap_index(fields, u, v)) {
+                            rows[[row, column]] += slope;
+                        }
+                    }
+                }
+            }
+            rows
+        }
+    }
+}
+
+fn ramp_step_derivatives(fields: &Fields) -> Array2<f64> {
     let k = fields.students();
     let mut rows = Rows { fields, rows: Array2::zeros((k * (k + 1) / 2, overlaps(fields))) };
     let alive = |u: usize| fields.norm(u) > 0.0;
@@ -147,7 +183,7 @@ pub fn step_moment_derivatives(fields: &Fields) -> Array2<f64> {
     rows.rows
 }
 
-/// Derivatives by the overlaps of E[e H_i lambda_v] for a student i and any unit v: a_i times it is the gradient of unit i
+/// Derivatives by the overlaps of E[e g'_i lambda_v] for a student i and any unit v: a_i times it is the gradient of unit i
 /// along v (theory 06, eq. 06-drift).
 pub fn drift_derivatives(fields: &Fields, i: usize, v: usize) -> Vec<f64> {
     let mut row = vec![0.0; overlaps(fields)];
@@ -156,23 +192,29 @@ pub fn drift_derivatives(fields: &Fields, i: usize, v: usize) -> Vec<f64> {
             row[column] += value;
         }
     };
-    if fields.norm(i) == 0.0 {
+    if !fields.is_alive(i) {
+        return row;
+    }
+    let slope = fields.activation().negative_slope();
+    if let Some(slope) = slope.filter(|slope| *slope != 0.0) {
+        (0..fields.units()).for_each(|u| add(v, u, slope * fields.readout(u)));
+    }
+    let ramp = Leaky::ramp(slope.unwrap_or(0.0));
+    if ramp == 0.0 {
         return row;
     }
     let covariance = |x: usize, y: usize| {
         let link = if x == y { 1.0 } else { fields.link(x, y).r };
         fields.norm(x) * fields.norm(y) * link
     };
-    for u in (0..fields.units()).filter(|&u| fields.norm(u) > 0.0) {
-        let readout = fields.readout(u);
-        if u == i {
+    for u in (0..fields.units()).filter(|&u| fields.is_alive(u)) {
+        let readout = ramp * fields.readout(u);
+        if u == i && slope.is_some() {
             add(i, v, 0.5 * readout);
             continue;
         }
-        let link = fields.link(i, u);
-        let pair =
-            Pair { norm_u: fields.norm(i), norm_v: fields.norm(u), cosine: link.r, sine: link.s, supplement: link.a };
-        let average = Relu.triple(&pair, covariance(i, v), covariance(v, u));
+        let (pair, c_iv, c_vu) = (fields.pair(i, u), covariance(i, v), covariance(v, u));
+        let average = if slope.is_some() { Relu.triple(&pair, c_iv, c_vu) } else { Erf.triple(&pair, c_iv, c_vu) };
         add(i, i, readout * average.d_uu);
         add(u, u, readout * average.d_ww);
         add(i, v, readout * average.d_uv);

@@ -23,23 +23,27 @@ pub struct ZeroUnit {
     trial: Array2<f64>,
     unit: usize,
     readout: f64,
+    /// E[g(lambda)^2] of a unit field.
+    square: f64,
 }
 
 impl ZeroUnit {
-    /// For the student with this index, whose row must be zero.
+    /// For the student with this index, whose row must be zero; ReLU or leaky ReLU.
     pub fn new(weights: &Weights, teacher: &Teacher, task: usize, unit: usize) -> ZeroUnit {
         let field = Field::new(weights, teacher, task);
-        ZeroUnit { field, trial: weights.rows().clone(), unit, readout: weights.readouts()[[task, unit]] }
+        let slope = teacher.activation().negative_slope().unwrap_or(0.0);
+        let square = 0.5 * (1.0 + slope * slope);
+        ZeroUnit { field, trial: weights.rows().clone(), unit, readout: weights.readouts()[[task, unit]], square }
     }
 
     /// Slope h(u) = a E[(f - f*) g(u.x)] along a unit vector u (D entries) and its gradient a E[(f - f*) g'(u.x) x].
-    /// The loss at length tau along u is L(0) + tau h(u) + a^2 tau^2 / 4 exactly.
+    /// The loss at length tau along u is L(0) + tau h(u) + a^2 tau^2 (1 + slope^2) / 4 exactly.
     pub fn slope(&mut self, u: &[f64]) -> (f64, Vec<f64>) {
-        // A unit of length 1 put in place of the zero unit has gradient a E[e g'(u.x) x] + (a^2/2) u, e without it.
+        // A unit of length 1 put in place of the zero unit has gradient a E[e g'(u.x) x] + a^2 E[g^2] u, e without it.
         let a = self.readout;
         self.trial.row_mut(self.unit).iter_mut().zip(u).for_each(|(t, &u)| *t = u);
         let gradient = self.field.gradient_at(self.trial.view());
-        let pull: Vec<f64> = gradient.row(self.unit).iter().zip(u).map(|(g, u)| g - 0.5 * a * a * u).collect();
+        let pull: Vec<f64> = gradient.row(self.unit).iter().zip(u).map(|(g, u)| g - self.square * a * a * u).collect();
         let slope: f64 = pull.iter().zip(u).map(|(p, u)| p * u).sum();
         (slope, pull)
     }
@@ -70,8 +74,11 @@ impl ZeroUnit {
 
 /// For each zero unit the smallest one-sided derivative of the loss over unit directions in the state's coordinates
 /// (theory 04, eq. 04-one-sided). The slope along u is a E[(f - f*) g(u.x)], minimised by projected descent from each
-/// unit's and teacher's direction, their opposites and their sums.
+/// unit's and teacher's direction, their opposites and their sums. None for a smooth activation.
 pub fn one_sided(weights: &Weights, teacher: &Teacher, task: usize) -> Result<Vec<OneSided>> {
+    if teacher.activation().is_smooth() {
+        return Ok(Vec::new());
+    }
     let rows = weights.rows();
     let (k, d) = rows.dim();
     let zero: Vec<usize> = (0..k).filter(|&i| rows.row(i).iter().all(|&x| x == 0.0)).collect();

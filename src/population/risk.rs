@@ -5,14 +5,19 @@ use std::f64::consts::PI;
 use ndarray::Array2;
 use twofloat::TwoFloat;
 
-use crate::expectation::{exact_pair, quartic_part};
-use crate::model::{Teacher, Weights};
+use super::Fields;
+use crate::expectation::{Leaky, exact_pair_of, quartic_part};
+use crate::model::{Activation, Teacher, Weights};
 
 /// L = E[(f - f*)^2] / 2 of one task, as a sum of parts that are each small near f = f* (theory 01, eq. 01-parts):
-/// (sum a|w| - sum b|v|)^2 / 4 pi + |sum a w - sum b v|^2 / 8 + |sum a w w^T/|w| - sum b v v^T/|v||_F^2 / 8 pi + rest.
+/// (sum a|w| - sum b|v|)^2 / 4 pi + |sum a w - sum b v|^2 / 8 + |sum a w w^T/|w| - sum b v v^T/|v||_F^2 / 8 pi + rest for
+/// ReLU; for leaky ReLU and linear see theory 11, eq. 11-loss; for erf the sum of pair averages.
 ///
 /// Absolute error about 1e-17 times the squared sum of norms. [`risk_exact`] keeps relative accuracy to L = 1e-25.
 pub fn risk(weights: &Weights, teacher: &Teacher, task: usize) -> f64 {
+    let Some(slope) = teacher.activation().negative_slope() else {
+        return Fields::from_weights(weights, teacher, task).risk();
+    };
     let units = signed_units(weights, teacher, task);
     let d = weights.coordinates();
     let norms: Vec<f64> = units.iter().map(|(_, u)| u.iter().map(|x| x * x).sum::<f64>().sqrt()).collect();
@@ -41,33 +46,45 @@ pub fn risk(weights: &Weights, teacher: &Teacher, task: usize) -> f64 {
             rest += weight * units[i].0 * units[j].0 * product * quartic_part(cosine.clamp(-1.0, 1.0));
         }
     }
-    total_norm * total_norm / (4.0 * PI)
-        + total.iter().map(|x| x * x).sum::<f64>() / 8.0
+    let sum = total.iter().map(|x| x * x).sum::<f64>();
+    let relu = total_norm * total_norm / (4.0 * PI)
+        + sum / 8.0
         + square.iter().map(|x| x * x).sum::<f64>() / (8.0 * PI)
-        + rest
+        + rest;
+    if slope == 0.0 { relu } else { Leaky::ramp(slope) * relu + 0.5 * slope * sum }
 }
 
 /// L of the given (double precision) weights and teacher vectors to about 1e-30 absolute, in double-double arithmetic:
 /// keeps relative accuracy however close f is to f*. About 2 us per pair of units.
 pub fn risk_exact(weights: &Weights, teacher: &Teacher, task: usize) -> f64 {
-    signed_risk(&signed_units(weights, teacher, task))
+    signed_risk_of(teacher.activation(), &signed_units(weights, teacher, task))
 }
 
 /// E[(sum_k s_k (u_k.x)+)^2] / 2 for signed units (s, u), as [`risk_exact`]; units may have different lengths (missing
 /// entries are 0).
 pub fn signed_risk(units: &[(f64, &[f64])]) -> f64 {
+    signed_risk_of(Activation::Relu, units)
+}
+
+fn signed_risk_of(activation: Activation, units: &[(f64, &[f64])]) -> f64 {
     let zero = TwoFloat::from(0.0);
     let product = |u: &[f64], v: &[f64]| u.iter().zip(v).fold(zero, |sum, (&x, &y)| sum + TwoFloat::new_mul(x, y));
     let squares: Vec<TwoFloat> = units.iter().map(|(_, u)| product(u, u)).collect();
     let mut sum = zero;
     for i in 0..units.len() {
-        sum += squares[i] * (units[i].0 * units[i].0 * 0.5);
+        if squares[i] == zero {
+            continue;
+        }
+        sum += match activation {
+            Activation::Relu => squares[i] * (units[i].0 * units[i].0 * 0.5),
+            _ => exact_pair_of(activation, squares[i], squares[i], squares[i]) * (units[i].0 * units[i].0),
+        };
         for j in 0..i {
-            if squares[i] == zero || squares[j] == zero {
+            if squares[j] == zero {
                 continue;
             }
             let cross = product(units[i].1, units[j].1);
-            let average = exact_pair(squares[i], squares[j], cross);
+            let average = exact_pair_of(activation, squares[i], squares[j], cross);
             sum += average * (2.0 * units[i].0 * units[j].0);
         }
     }

@@ -26,7 +26,7 @@ pub struct EmpiricalRecording {
 }
 
 /// Descends on a sample of n inputs, another one for each run. Each step is the rule's with the whole sample as its
-/// batch, w_i -= (eta f(t)/(n d)) sum_b (e_b - xi_b) a_i H(w_i.x_b) x_b + (eta f(t) gamma / d) w_i for weights of norm 1:
+/// batch, w_i -= (eta f(t)/(n d)) sum_b (e_b - xi_b) a_i g'(w_i.x_b) x_b + (eta f(t) gamma / d) w_i for weights of norm 1:
 /// a step eta/d of gradient descent. The noises xi are part of the sample. The rule's own batch size is not used.
 ///
 /// # Errors

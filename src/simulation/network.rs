@@ -1,7 +1,7 @@
 //! What all simulations share: outputs from fields, and the error's mean.
 
 use super::Simulation;
-use crate::model::Sgd;
+use crate::model::{Activation, Sgd};
 
 /// Readouts, teacher and rule as plain numbers.
 #[derive(Clone, Debug)]
@@ -12,6 +12,7 @@ pub struct Problem {
     pub rank: usize,
     pub dimension: usize,
     pub rule: Sgd,
+    activation: Activation,
     /// a, K.
     a: Vec<f64>,
     /// b, M.
@@ -29,6 +30,7 @@ impl Problem {
             rank: teacher.rank(),
             dimension: simulation.dimension,
             rule: simulation.rule,
+            activation: teacher.activation(),
             a: simulation.start.readouts().row(0).to_vec(),
             b: teacher.readouts().row(0).to_vec(),
             v: teacher.vectors().iter().copied().collect(),
@@ -45,7 +47,7 @@ impl Problem {
             for (v, x) in v.iter().zip(x) {
                 field += v * x;
             }
-            sum += b * field.max(0.0);
+            sum += b * self.activation.value(field);
         }
         sum
     }
@@ -55,16 +57,17 @@ impl Problem {
     pub fn output(&self, fields: &[f64]) -> f64 {
         let mut sum = 0.0;
         for (a, field) in self.a.iter().zip(fields) {
-            sum += a * field.max(0.0);
+            sum += a * self.activation.value(*field);
         }
         sum
     }
 
-    /// Turns fields into the coefficients of the input in each student's update: -scale (e - xi) a_i H(field_i).
+    /// Turns fields into the coefficients of the input in each student's update: -scale (e - xi) a_i g'(field_i).
     #[inline]
     pub fn coefficients(&self, fields: &mut [f64], error: f64, scale: f64) {
         for (a, field) in self.a.iter().zip(fields) {
-            *field = if *field > 0.0 { -(scale * error) * a } else { 0.0 };
+            let slope = self.activation.derivative(*field);
+            *field = if slope == 0.0 { 0.0 } else { -(scale * error) * a * slope };
         }
     }
 

@@ -44,7 +44,7 @@ pub fn export(spec: &ExportSpec) -> Result<Report> {
         runs: census.runs.len() as u64,
         seed: problem.seed,
         teacher: TeacherSpec::default(),
-        activation: Default::default(),
+        activation: problem.teacher.activation(),
     };
     let mut report = report("export", &effective, &census, problem);
     report.spec = serde_json::to_value(spec).unwrap_or_default();

@@ -4,14 +4,14 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::groups::{self, Groups};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::landscape::branches::{self, Named};
 use crate::landscape::patterns;
 use crate::landscape::reduced::{BlockPoint, Shape};
 use crate::landscape::roots::{self, Roots, Search};
 use crate::landscape::stability::{analyse, reduce_to_span};
 use crate::landscape::{Verdict, fixed_point};
-use crate::model::{Blocks, Place};
+use crate::model::{Activation, Blocks, Place};
 use crate::numerics::tolerance;
 use crate::population::{Sector, SectorValues, risk_exact};
 use crate::report::{Report, Table, Value};
@@ -30,6 +30,8 @@ pub struct FamiliesSpec {
     pub groups: Option<String>,
     /// rho of T = (1 - rho) I + rho J.
     pub correlation: f64,
+    /// ReLU; others are refused.
+    pub activation: Activation,
     /// Random starts for each family; 0: known branches only.
     pub starts: u64,
     pub seed: u64,
@@ -43,6 +45,7 @@ impl Default for FamiliesSpec {
             flipped: "all".into(),
             groups: None,
             correlation: 0.0,
+            activation: Activation::default(),
             starts: 0,
             seed: 1,
         }
@@ -55,6 +58,15 @@ impl FamiliesSpec {
     /// # Errors
     /// [`crate::error::Error`] for numbers out of range and text that does not parse.
     pub fn shapes(&self) -> Result<Vec<Shape>> {
+        if self.activation.checked()? != Activation::Relu {
+            return Err(Error::Spec {
+                action: "find the families",
+                problem: format!(
+                    "the activation is {}, needs relu: the equations of groups are those of ReLU (`landscape --activation` takes all)",
+                    self.activation
+                ),
+            });
+        }
         let list = match groups::parse(self)? {
             Groups::Given(shape) => vec![shape],
             Groups::Flipped { list, teachers, extra } => {

@@ -79,7 +79,7 @@ pub fn flow(spec: &FlowSpec) -> Result<Report> {
             needs: "1e-14 (rounding) to 1e-3 (beyond it steps may leave the flow)",
         });
     }
-    let teacher = spec.teacher.build(spec.teachers)?;
+    let teacher = spec.teacher.build(spec.teachers)?.with_activation(spec.activation)?;
     let dimension = spec.dimension.unwrap_or(spec.students + spec.teachers);
     let law = InitialLaw::new(dimension, spec.init_scale, &teacher)?;
     let start = law.draw(spec.students, &teacher, spec.seed, spec.run)?;

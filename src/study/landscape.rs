@@ -71,7 +71,7 @@ impl LandscapeSpec {
             4 * rayon::current_num_threads(),
             "take --threads 1 or fewer units; `committee flow` needs no Hessian and still works",
         )?;
-        let teacher = self.teacher.build(self.teachers)?;
+        let teacher = self.teacher.build(self.teachers)?.with_activation(self.activation)?;
         let dimension = self.dimension.unwrap_or(self.students + self.teachers);
         let law = InitialLaw::new(dimension, self.init_scale, &teacher)?;
         Ok(Problem { students: self.students, teacher, law, seed: self.seed })

@@ -127,7 +127,7 @@ pub fn sgd(spec: &SgdSpec, progress: &(dyn Fn(usize, usize) -> bool + Sync)) -> 
     at_least_one(ACTION, &[("students K", spec.students), ("teachers M", spec.teachers), ("points", spec.points)])?;
     positive(ACTION, "time", spec.time)?;
     let rule = spec.rule.checked()?;
-    let teacher = spec.teacher.build(spec.teachers)?;
+    let teacher = spec.teacher.build(spec.teachers)?.with_activation(spec.activation)?;
     spans(ACTION, spec.dimension, spec.students, &teacher)?;
     let start = InitialLaw::new(spec.dimension, spec.init_scale, &teacher)?.draw(
         spec.students,

@@ -225,11 +225,11 @@ fn read_network(spec: &StabilitySpec) -> Result<Network> {
             }
             v *= scale;
             assumed.push(format!("Teacher: {} units from {}.", v.nrows(), path.display()));
-            (Teacher::from_vectors(v.view())?, w.dot(&v.t()))
+            (Teacher::from_vectors(v.view())?.with_activation(spec.activation)?, w.dot(&v.t()))
         }
         None => {
             let m = spec.teachers.unwrap_or(k.min(d));
-            let teacher = spec.teacher.build(m)?;
+            let teacher = spec.teacher.build(m)?.with_activation(spec.activation)?;
             if teacher.rank() > d {
                 return Err(Error::Count {
                     action: "place the teacher",

@@ -195,7 +195,7 @@ impl Problem {
         }
         positive(ACTION, "time", spec.time)?;
         spec.rule.checked()?;
-        let teacher = spec.teacher.build(spec.teachers)?;
+        let teacher = spec.teacher.build(spec.teachers)?.with_activation(spec.activation)?;
         let smallest = spec.dimensions.iter().copied().min().unwrap_or(1);
         spans(ACTION, smallest, spec.students, &teacher)?;
         let law = InitialLaw::new(spec.start_dimension(), spec.init_scale, &teacher)?;

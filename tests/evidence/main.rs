@@ -3,6 +3,7 @@
 //! `cargo test --release --test evidence -- --ignored --nocapture NAME`; names that begin with `quick_` take under a
 //! minute. The last output of each stands in this folder as `NAME.txt`.
 
+mod activations;
 mod basins;
 mod block_noise;
 mod continuation;

@@ -1,5 +1,6 @@
 //! Every claim of the crate that can be checked in seconds. One file per claim.
 
+mod activations;
 mod architecture;
 mod finite;
 mod identities;
