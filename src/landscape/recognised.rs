@@ -10,11 +10,16 @@ use crate::population::block_risk;
 /// that it grows with M. Orthonormal teacher.
 ///
 /// # Errors
-/// [`Error::Spec`] for another teacher or activation, for equal students that stand to no group of teachers one-to-one, and when the
+/// [`Error::Spec`] for another teacher, for erf, for equal students that stand to no group of teachers one-to-one, and when the
 /// solution is not the point; those of the solver.
 pub fn recognised(point: &Point, teacher: &Teacher) -> Result<(Shape, Blocks)> {
     let refuse = |problem: String| Error::Spec { action: "follow a stored point", problem };
-    teacher.needs_relu("follow a stored point")?;
+    let Some(slope) = teacher.activation().negative_slope() else {
+        return Err(refuse(format!(
+            "the activation is {}, needs one that is linear on each side of 0",
+            teacher.activation()
+        )));
+    };
     if !teacher.is_orthonormal() {
         return Err(refuse("the teacher is not orthonormal".into()));
     }
@@ -56,6 +61,7 @@ pub fn recognised(point: &Point, teacher: &Teacher) -> Result<(Shape, Blocks)> {
         teachers: sets.iter().map(|set| set.len() as f64).collect(),
         matched: matched.iter().map(|(set, _)| *set).collect(),
         free: vec![1.0; free.len()],
+        slope,
         ..Shape::flipped(0.0, teacher.units() as f64, 0)
     };
     let groups: Vec<&[usize]> =

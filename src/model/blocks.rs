@@ -8,7 +8,7 @@
 
 use ndarray::Array2;
 
-use super::{Teacher, Weights};
+use super::{Activation, Teacher, Weights};
 use crate::error::{Error, Result};
 use crate::numerics::linalg;
 
@@ -386,7 +386,8 @@ impl Blocks {
                 values.iter().zip(sets).flat_map(|(&x, &set)| std::iter::repeat_n(x, sizes[set])).collect();
             Array2::from_shape_fn((1, row.len()), |(_, i)| row[i])
         };
-        let teacher = Teacher::new(v.dot(&v.t()), Some(repeated(&self.teacher.readouts, &teacher_sets)))?;
+        let teacher = Teacher::new(v.dot(&v.t()), Some(repeated(&self.teacher.readouts, &teacher_sets)))?
+            .with_activation(Activation::LeakyRelu { slope: self.teacher.slope })?;
         let a = repeated(&self.readouts, &self.partition.students);
         let w = if teacher.is_orthonormal() {
             w

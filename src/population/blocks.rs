@@ -66,7 +66,7 @@ impl<N: Number> Geometry<N> {
         [if g == h { 0.0 } else { 1.0 }, self.sizes[self.sets[h]] - 1.0]
     }
 
-    /// The factor of the ReLU part of every second-order average, and that of the linear part (theory 11, eq. 11-leaky).
+    /// The factor of the ReLU part of every second-order average, and that of the linear part (theory 11, eq. 11-loss).
     pub fn mixture(&self) -> [f64; 2] {
         mixture(self.slope)
     }

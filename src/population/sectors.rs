@@ -455,22 +455,23 @@ mod tests {
     use twofloat::TwoFloat;
 
     /// States away from critical points, with equal sets, sets of one and two, several student groups on a set, free
-    /// groups of equal students, readouts of both signs and correlated teachers.
+    /// groups of equal students, readouts of both signs, correlated teachers and leaky ReLU.
     fn examples() -> Vec<Blocks> {
-        let make = |teachers: &[f64], matched: &[usize], free: &[f64], rho: f64| {
+        let make = |teachers: &[f64], matched: &[usize], free: &[f64], rho: f64, slope: f64| {
             let partition = Partition::new(teachers, matched, free).unwrap();
             let entry = |i: usize| 0.3 * (1.3 * i as f64).sin() + if i.is_multiple_of(4) { 0.7 } else { 0.0 };
             let entries: Vec<f64> = (0..partition.entries().len()).map(entry).collect();
             let readouts = (0..matched.len() + free.len()).map(|g| [1.0, 0.5, -1.5][g % 3]).collect();
-            Blocks::new(partition, BlockTeacher::correlated(teachers.len(), rho), &entries, Some(readouts)).unwrap()
+            let teacher = BlockTeacher { slope, ..BlockTeacher::correlated(teachers.len(), rho) };
+            Blocks::new(partition, teacher, &entries, Some(readouts)).unwrap()
         };
         vec![
-            make(&[6.0], &[0], &[], 0.0),
-            make(&[1.0, 5.0], &[0, 1], &[], 0.0),
-            make(&[2.0, 3.0], &[0, 1], &[1.0], 0.2),
-            make(&[4.0, 3.0], &[0, 1, 1], &[2.0], -0.1),
-            make(&[1.0, 2.0, 4.0], &[0, 2, 0], &[3.0, 1.0], 0.3),
-            make(&[4.0, 5.0], &[1], &[1.0], 0.0),
+            make(&[6.0], &[0], &[], 0.0, 0.0),
+            make(&[1.0, 5.0], &[0, 1], &[], 0.0, 0.1),
+            make(&[2.0, 3.0], &[0, 1], &[1.0], 0.2, 0.0),
+            make(&[4.0, 3.0], &[0, 1, 1], &[2.0], -0.1, 0.0),
+            make(&[1.0, 2.0, 4.0], &[0, 2, 0], &[3.0, 1.0], 0.3, -0.6),
+            make(&[4.0, 5.0], &[1], &[1.0], 0.0, 0.5),
         ]
     }
 

@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 use super::groups::{self, Groups};
 use crate::error::{Error, Result};
 use crate::landscape::branches::{self, Named};
-use crate::landscape::patterns;
-use crate::landscape::reduced::{BlockPoint, Shape};
+use crate::landscape::reduced::{BlockPoint, Parameter, Shape};
 use crate::landscape::roots::{self, Roots, Search};
 use crate::landscape::stability::{analyse, reduce_to_span};
 use crate::landscape::{Verdict, fixed_point};
+use crate::landscape::{known as known_family, patterns};
 use crate::model::{Activation, Blocks, Place};
 use crate::numerics::tolerance;
 use crate::population::{Sector, SectorValues, risk_exact};
@@ -58,15 +58,7 @@ impl FamiliesSpec {
     /// # Errors
     /// [`crate::error::Error`] for numbers out of range and text that does not parse.
     pub fn shapes(&self) -> Result<Vec<Shape>> {
-        if self.activation.checked()? != Activation::Relu {
-            return Err(Error::Spec {
-                action: "find the families",
-                problem: format!(
-                    "the activation is {}, needs relu: the equations of groups are those of ReLU (`landscape --activation` takes all)",
-                    self.activation
-                ),
-            });
-        }
+        let slope = self.slope()?;
         let list = match groups::parse(self)? {
             Groups::Given(shape) => vec![shape],
             Groups::Flipped { list, teachers, extra } => {
@@ -76,7 +68,7 @@ impl FamiliesSpec {
         let mut out: Vec<Shape> = Vec::new();
         for shape in list {
             // Refuses sizes below 1 and correlations without a teacher.
-            let shape = Shape { correlation: self.correlation, ..shape };
+            let shape = Shape { correlation: self.correlation, slope, ..shape };
             let entries = shape.partition()?.entries().len();
             shape.state(&vec![0.5; entries])?;
             if !out.contains(&shape) {
@@ -84,6 +76,47 @@ impl FamiliesSpec {
             }
         }
         Ok(out)
+    }
+}
+
+impl FamiliesSpec {
+    /// Slope of the activation below 0.
+    fn slope(&self) -> Result<f64> {
+        match self.activation.checked()?.negative_slope() {
+            Some(slope) if slope.abs() < 1.0 => Ok(slope),
+            _ => Err(Error::Spec {
+                action: "find the families",
+                problem: format!(
+                    "the activation is {}, needs relu or leaky-relu with a slope between -1 and 1 (1 / slope has the same landscape; `landscape --activation` takes all)",
+                    self.activation
+                ),
+            }),
+        }
+    }
+
+    /// Families of ReLU followed to the slope.
+    fn sloped(&self, named: Vec<Named>) -> Result<Vec<Named>> {
+        let slope = self.slope()?;
+        if slope == 0.0 {
+            return Ok(named);
+        }
+        let follow = |family: Named| {
+            let parameter = family.shape.parameter;
+            let followed = family.state.and_then(|state| {
+                let reason = |error: Error| format!("is not followed to the slope {slope}: {error}");
+                known_family::moved(&family.shape.along(Parameter::Slope), &state, slope).map_err(reason)
+            });
+            match followed {
+                Ok((shape, state)) => Named { shape: shape.along(parameter), state: Ok(state), ..family },
+                Err(reason) => Named {
+                    shape: Shape { slope, ..family.shape.clone() },
+                    state: Err(reason),
+                    k1: family.k1,
+                    name: family.name,
+                },
+            }
+        };
+        Ok(named.into_par_iter().map(follow).collect())
     }
 }
 
@@ -119,12 +152,13 @@ pub fn families(spec: &FamiliesSpec, go_on: &dyn Fn(u64) -> bool) -> Result<Repo
             let whole = spec.starts > 0 && teachers.fract() == 0.0 && teachers <= ALIASES;
             let all: Vec<f64> = (0..=if whole { teachers as usize } else { 0 }).map(|k1| k1 as f64).collect();
             let named = |list: &[f64]| branches::flipped(teachers, extra, spec.correlation, list);
-            (named(&list), if whole { points(named(&all)) } else { Vec::new() })
+            (named(&list), if whole { points(spec.sloped(named(&all))?) } else { Vec::new() })
         }
     };
+    let named = spec.sloped(named)?;
     let aliases: Vec<(String, f64)> =
         aliases.into_iter().filter_map(|(family, point)| Some((family.name, point.ok()?.loss))).collect();
-    let mut rows = known(named, spec, &mut report);
+    let mut rows = known(named, spec, &mut report)?;
     if spec.starts > 0 {
         let mut searches = searches_table();
         for (number, shape) in shapes.iter().enumerate() {
@@ -167,10 +201,10 @@ fn points(named: Vec<Named>) -> Vec<(Named, std::result::Result<BlockPoint, Stri
 }
 
 /// The named families as rows; a note for each that does not exist, or that is another one with units exchanged.
-fn known(named: Vec<Named>, spec: &FamiliesSpec, report: &mut Report) -> Vec<Row> {
+fn known(named: Vec<Named>, spec: &FamiliesSpec, report: &mut Report) -> Result<Vec<Row>> {
     let mut out: Vec<Row> = Vec::new();
     let mut absent: Vec<(String, Vec<String>)> = Vec::new();
-    let last = branches::flipped(spec.teachers, 0, spec.correlation, &[spec.teachers]);
+    let last = spec.sloped(branches::flipped(spec.teachers, 0, spec.correlation, &[spec.teachers]))?;
     let last = points(last).pop().and_then(|(_, point)| Some(point.ok()?.loss)).filter(|_| spec.groups.is_none());
     for (family, point) in points(named) {
         let same = match &point {
@@ -196,7 +230,7 @@ fn known(named: Vec<Named>, spec: &FamiliesSpec, report: &mut Report) -> Vec<Row
     for (reason, names) in absent {
         report.notes.push(format!("Not listed: {}; {reason}.", names.join(", ")));
     }
-    out
+    Ok(out)
 }
 
 /// Whether two losses are those of one critical point up to the names of its units.
