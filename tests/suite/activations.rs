@@ -443,13 +443,14 @@ fn runs_settle() {
 #[test]
 fn reversed_students_of_erf() {
     let teacher = Teacher::orthonormal(2).unwrap().with_activation(Activation::Erf).unwrap();
-    let point = |sign: f64, a: f64| {
-        let weights = Weights::new(array![[sign, 0.0], [0.0, 1.0]], Some(array![[a, 1.0]]), &teacher).unwrap();
+    let point = |length: f64, a: f64| {
+        let weights = Weights::new(array![[length, 0.0], [0.0, 1.0]], Some(array![[a, 1.0]]), &teacher).unwrap();
         Point::new(&weights, &teacher, 0).unwrap()
     };
     assert_eq!(point(-1.0, -1.0).verdict, Verdict::GlobalMinimum);
-    assert_eq!(point(-1.0, -1.0).family.anti_aligned, 0);
-    assert_eq!(point(-1.0, 1.0).family.anti_aligned, 1);
+    // Away from the exact zero, where no student is called anti-aligned.
+    assert_eq!(point(-0.9, -1.0).family.anti_aligned, 0);
+    assert_eq!(point(-0.9, 1.0).family.anti_aligned, 1);
     let relu = Teacher::orthonormal(2).unwrap();
     let weights = Weights::new(array![[-1.0, 0.0], [0.0, 1.0]], Some(array![[-1.0, 1.0]]), &relu).unwrap();
     assert_eq!(Point::new(&weights, &relu, 0).unwrap().family.anti_aligned, 1);
