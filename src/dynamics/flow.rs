@@ -1,6 +1,5 @@
 //! Gradient flow dW/dt = - grad L(W) on reduced weights (theory 03), and the other continuous rules (theory 10).
 
-use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
 use super::rules::Velocity;
@@ -26,7 +25,6 @@ const SEGMENT: f64 = 10.0;
 pub struct Descent {
     engine: Engine,
     field: Velocity,
-    start: Weights,
 }
 
 enum Engine {
@@ -37,7 +35,7 @@ enum Engine {
 impl Descent {
     /// Gradient flow from these weights, with the stabilised integrator used in mass production.
     pub fn new(start: &Weights, teacher: &Teacher, task: usize) -> Descent {
-        Descent::stabilised(Velocity::gradient_flow(start, teacher, task), start)
+        Descent::stabilised(Velocity::gradient_flow(start, teacher, task))
     }
 
     /// As [`Descent::new`] by another continuous rule, from the nearest point of its constraint.
@@ -45,7 +43,7 @@ impl Descent {
     /// # Errors
     /// [`crate::error::Error::Spec`] for a rule that is no flow; those of putting the weights on the rule's constraint.
     pub fn by(rule: Training, start: &Weights, teacher: &Teacher, task: usize) -> Result<Descent> {
-        Ok(Descent::stabilised(Velocity::new(start, teacher, task, rule)?, start))
+        Ok(Descent::stabilised(Velocity::new(start, teacher, task, rule)?))
     }
 
     /// Gradient flow with the reference integrator (Dormand-Prince 8(5,3)) at this tolerance.
@@ -54,12 +52,12 @@ impl Descent {
         let mut velocity = vec![0.0; w.len()];
         field.at(&w, &mut velocity);
         let engine = Engine::Reference { w, velocity, time: 0.0, evaluations: 1, tolerance };
-        Descent { engine, field, start: start.clone() }
+        Descent { engine, field }
     }
 
-    fn stabilised((mut field, y): (Velocity, Vec<f64>), start: &Weights) -> Descent {
+    fn stabilised((mut field, y): (Velocity, Vec<f64>)) -> Descent {
         let flow = Rkc::new(&y, &mut |w, v| field.at(w, v));
-        Descent { engine: Engine::Stabilised(flow), field, start: start.clone() }
+        Descent { engine: Engine::Stabilised(flow), field }
     }
 
     /// Flows until the Euclidean norm of the velocity (the gradient) is at most `gradient`; gives up (returns false) when the flow has
@@ -108,9 +106,9 @@ impl Descent {
         }
     }
 
-    /// Current weights, K x D, with their readouts.
-    pub fn weights(&self) -> Weights {
-        self.field.weights(&self.start, self.state().0)
+    /// Current weights, K x D, with their readouts; other tasks keep those of `start`.
+    pub fn weights(&self, start: &Weights) -> Weights {
+        self.field.weights(start, self.state().0)
     }
 
     /// Current Euclidean norm of the gradient.

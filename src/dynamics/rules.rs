@@ -41,8 +41,7 @@ impl Velocity {
         let mut conserved = Vec::new();
         if let Training::TwoLayer(two) = rule {
             let a = start.readouts().row(task);
-            conserved =
-                rows.outer_iter().zip(a).map(|(row, a)| a * a - two.readout_rate * row.dot(&row)).collect();
+            conserved = rows.outer_iter().zip(a).map(|(row, a)| a * a - two.readout_rate * row.dot(&row)).collect();
             state.extend(a);
         }
         Ok((Velocity { field: Field::new(start, teacher, task), rule, task, shape, conserved }, state))

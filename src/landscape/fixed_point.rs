@@ -85,7 +85,7 @@ pub fn settle_by(mut descent: Descent, start: &Weights, teacher: &Teacher, task:
     let mut last = None;
     for stop in STOPS {
         let reached = descent.until(stop, BUDGET)?;
-        let end = descent.weights();
+        let end = descent.weights(start);
         let settled = |weights: Weights, residual, ending| {
             let moved = moved(&end, &weights);
             let (gradient_norm, time, evaluations) = (descent.gradient_norm(), descent.time(), descent.evaluations());

@@ -74,10 +74,10 @@ fn start_on(constraint: Constraint, start: &Weights) -> Result<Weights> {
 /// Flow on the constraint, or of the loss with weight decay, finished by Newton on it.
 fn settle_constrained(rule: Training, start: &Weights, teacher: &Teacher, task: usize) -> Result<Settled> {
     let mut descent = Descent::by(rule, start, teacher, task)?;
-    let first = component(&descent.weights(), teacher);
+    let first = component(&descent.weights(start), teacher);
     for stop in STOPS {
         let reached = descent.until(stop, BUDGET)?;
-        let end = descent.weights();
+        let end = descent.weights(start);
         let reduced = reduce_by_rule(rule, &end, teacher, task)?;
         if let Some((weights, residual)) = polish_by_rule(rule, &reduced, teacher, task)? {
             let last = component(&weights, teacher);
@@ -283,7 +283,7 @@ fn settle_two_layer(two: TwoLayer, start: &Weights, teacher: &Teacher, task: usi
     let mut descent = Descent::by(Training::TwoLayer(two), start, teacher, task)?;
     for stop in STOPS {
         let reached = descent.until(stop, BUDGET)?;
-        let end = descent.weights();
+        let end = descent.weights(start);
         let one = equivalent(&end, task);
         let found = match nearest_zero(&one, teacher, task) {
             Some((zero, _)) => Some((within_span(&zero, teacher), Ending::ExactZero)),

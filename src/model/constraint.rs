@@ -171,7 +171,8 @@ mod tests {
     #[test]
     fn retraction_basis_and_projection_belong_together() {
         for d in [3, 5] {
-            for (constraint, t) in [(Constraint::Free, 3 * d), (Constraint::Sphere, 3 * (d - 1)), (Constraint::Stiefel, 3 + 3 * (d - 3))]
+            for (constraint, t) in
+                [(Constraint::Free, 3 * d), (Constraint::Sphere, 3 * (d - 1)), (Constraint::Stiefel, 3 + 3 * (d - 3))]
             {
                 let mut rows = example(d);
                 constraint.retract(&mut rows).unwrap();

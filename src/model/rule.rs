@@ -124,6 +124,11 @@ impl Training {
         }
     }
 
+    /// Whether this is plain gradient flow, the rule that specs leave out.
+    pub fn is_gradient_flow(&self) -> bool {
+        *self == Training::GradientFlow
+    }
+
     /// gamma of the function L + (gamma/2) |W|^2 that the rule lowers.
     pub fn weight_decay(self) -> f64 {
         match self {
@@ -140,7 +145,8 @@ impl Training {
     /// [`Error::Real`], [`Error::Count`] with the value; [`Error::Spec`] for weight decay where the norms are held.
     pub fn checked(self, students: usize, dimension: usize) -> Result<Training> {
         let positive = |quantity: &str, value: f64| {
-            let error = Error::Real { action: ACTION, quantity: quantity.into(), value, needs: "a finite number above 0" };
+            let error =
+                Error::Real { action: ACTION, quantity: quantity.into(), value, needs: "a finite number above 0" };
             if value > 0.0 && value.is_finite() { Ok(()) } else { Err(error) }
         };
         match self {

@@ -108,9 +108,13 @@ mod tests {
                 let across = Array1::from(vec![0.4, -0.7, 0.2]);
                 let direction = basis.dot(&inside);
                 for (name, x, y) in [("span", 1.0, 0.0), ("transverse", 0.0, 1.0), ("both", 0.6, 0.8)] {
-                    let z = Array2::from_shape_fn((3, d + 1), |(i, c)| {
-                        if c < d { x * direction[i * d + c] } else { y * across[i] }
-                    });
+                    let z =
+                        Array2::from_shape_fn(
+                            (3, d + 1),
+                            |(i, c)| {
+                                if c < d { x * direction[i * d + c] } else { y * across[i] }
+                            },
+                        );
                     let value = |h: f64| {
                         let mut moved = &wide + &(&z * h);
                         constraint.retract(&mut moved).unwrap();
@@ -123,7 +127,10 @@ mod tests {
                     let h = 3e-3;
                     let second = |h: f64| (value(h) - 2.0 * value(0.0) + value(-h)) / (h * h);
                     let found = (4.0 * second(0.5 * h) - second(h)) / 3.0;
-                    assert!((found - expected).abs() < 2e-8, "{constraint:?}, d = {d}, {name}: {found} against {expected}");
+                    assert!(
+                        (found - expected).abs() < 2e-8,
+                        "{constraint:?}, d = {d}, {name}: {found} against {expected}"
+                    );
                     // And the gradient.
                     let mut field = Field::new(&weights, &teacher, 0);
                     let gradient = constrained_gradient(&mut field, &rows, constraint, gamma);

@@ -88,9 +88,7 @@ mod tests {
         let rows = array![[0.8, 0.1, 0.3], [-0.4, 0.9, 0.2], [0.3, -0.5, 0.6]];
         let readouts = [1.2, -0.7, 0.0];
         let start = Weights::new(rows.clone(), None, &teacher).unwrap();
-        let state = |x: &[f64]| {
-            start.with_readouts(Array2::from_shape_fn((3, 3), |(i, c)| x[3 * i + c]), 0, &x[9..])
-        };
+        let state = |x: &[f64]| start.with_readouts(Array2::from_shape_fn((3, 3), |(i, c)| x[3 * i + c]), 0, &x[9..]);
         let x: Vec<f64> = rows.iter().copied().chain(readouts).collect();
         let value = |x: &[f64]| risk_exact(&state(x), &teacher, 0);
         let weights = state(&x);
