@@ -95,7 +95,7 @@ pub struct DescentArguments {
     /// With descent: stop at this Euclidean norm of the gradient [default: 1e-9]
     #[arg(long, value_name = "NORM")]
     stop_gradient: Option<f64>,
-    /// With descent: stop after so many steps [default: 100000]
+    /// With descent: stop after so many steps [default: 20000]
     #[arg(long, value_name = "N")]
     max_steps: Option<usize>,
 }

@@ -1,12 +1,12 @@
 //! From a start to a verified critical point under any deterministic training rule (theory 10).
 
-use ndarray::{Array2, s};
+use ndarray::{Array1, Array2, Axis, s};
 use serde::{Deserialize, Serialize};
 
 use super::fixed_point::{
-    BUDGET, Ending, LONGEST_STEP, STOPS, Settled, matrix, moved, norm, polish, reduce, settle, within_span,
+    Ending, LONGEST_STEP, STOPS, Settled, matrix, moved, norm, polish, reduce, settle, within_span,
 };
-use super::stability::Index;
+use super::stability::{Index, is_zero};
 use super::zero::nearest_zero;
 use crate::dynamics::{Descent, Stopped, balance, descend};
 use crate::error::{Error, Result};
@@ -14,7 +14,8 @@ use crate::model::{Constraint, Normalisation, Teacher, Training, TwoLayer, Weigh
 use crate::numerics::linalg::{self, Cholesky, Lu, max_abs};
 use crate::numerics::tolerance;
 use crate::population::{
-    Field, constrained_gradient, constrained_hessian, risk, two_layer_gradient, two_layer_hessian,
+    Field, constrained_gradient, constrained_hessian, one_sided, risk, risk_exact, two_layer_gradient,
+    two_layer_hessian,
 };
 
 /// What only some rules have.
@@ -71,19 +72,28 @@ fn start_on(constraint: Constraint, start: &Weights) -> Result<Weights> {
     Ok(start.with_rows(rows))
 }
 
+/// Gradients after which a flow is left to [`degenerate`]: a flow that has not settled by then creeps along a direction of
+/// almost no curvature (median 600 to 1500 at K = 17 to 19, M = 17).
+const PATIENCE: usize = 200_000;
+
 /// Flow on the constraint, or of the loss with weight decay, finished by Newton on it.
 fn settle_constrained(rule: Training, start: &Weights, teacher: &Teacher, task: usize) -> Result<Settled> {
     let mut descent = Descent::by(rule, start, teacher, task)?;
     let first = component(&descent.weights(start), teacher);
     for stop in STOPS {
-        let reached = descent.until(stop, BUDGET)?;
+        let reached = descent.until(stop, PATIENCE)?;
         let end = descent.weights(start);
         let reduced = reduce_by_rule(rule, &end, teacher, task)?;
-        if let Some((weights, residual)) = polish_by_rule(rule, &reduced, teacher, task)? {
+        let found = match polish_by_rule(rule, &reduced, teacher, task)? {
+            Some((weights, residual)) => Some((weights, residual, Ending::Newton)),
+            None if !reached || stop == STOPS[STOPS.len() - 1] => degenerate(rule, &reduced, teacher, task)?,
+            None => None,
+        };
+        if let Some((weights, residual, ending)) = found {
             let last = component(&weights, teacher);
             return Ok(Settled {
                 residual,
-                ending: Ending::Newton,
+                ending,
                 gradient_norm: descent.gradient_norm(),
                 time: descent.time(),
                 evaluations: descent.evaluations(),
@@ -216,6 +226,52 @@ pub fn polish_by_rule(
     Ok((quadratic && moved(weights, &w) <= LONGEST_STEP * size).then_some((w, residual)))
 }
 
+/// Newton's method by the pseudo-inverse, where the Hessian is not positive definite or hardly so: a point that is verified
+/// by its residual and by the distance to the flow's end, and judged by its spectrum.
+fn degenerate(
+    rule: Training,
+    weights: &Weights,
+    teacher: &Teacher,
+    task: usize,
+) -> Result<Option<(Weights, f64, Ending)>> {
+    let (constraint, decay) = (rule.constraint(), rule.weight_decay());
+    let mut w = weights.clone();
+    let mut field = Field::new(weights, teacher, task);
+    for _ in 0..40 {
+        let gradient = constrained_gradient(&mut field, w.rows(), constraint, decay);
+        let residual = max_abs(&gradient);
+        if residual <= tolerance::RESIDUAL {
+            let near = moved(weights, &w) <= LONGEST_STEP * norm(weights.rows());
+            return Ok(near.then_some((w, residual, Ending::PseudoInverse)));
+        }
+        let (hessian, basis) = constrained_hessian(&w, teacher, task, constraint, decay)?;
+        if hessian.units.len() < w.students() {
+            return Ok(None);
+        }
+        let (values, vectors) = linalg::eigh(hessian.span.view())?;
+        let floor = tolerance::ZERO_MODE * max_abs(&values);
+        let flat = Array1::from_iter(gradient);
+        let tangent = basis.as_ref().map_or(flat.clone(), |basis| basis.t().dot(&flat));
+        let mut along = vectors.t().dot(&tangent);
+        along.zip_mut_with(&values, |x, value| *x = if value.abs() > floor { *x / value } else { 0.0 });
+        let step = vectors.dot(&along);
+        let step = matrix(&basis.map_or(step.clone(), |basis| basis.dot(&step)).to_vec(), w.rows().dim());
+        // Halved until the gradient falls.
+        let mut scale = 1.0;
+        loop {
+            let mut rows = w.rows() - &(&step * scale);
+            constraint.retract(&mut rows)?;
+            let trial = max_abs(&constrained_gradient(&mut field, &rows, constraint, decay));
+            if trial < residual || scale < 1e-3 {
+                w = w.with_rows(rows);
+                break;
+            }
+            scale *= 0.5;
+        }
+    }
+    Ok(None)
+}
+
 /// The Hessian on the tangent space, factorised; rotations across the teacher are given curvature 1.
 struct Tangent {
     basis: Option<Array2<f64>>,
@@ -240,7 +296,7 @@ impl Tangent {
         let (k, d) = weights.rows().dim();
         for p in teacher.rank()..d {
             for q in p + 1..d {
-                let mut turn = ndarray::Array1::zeros(k * d);
+                let mut turn = Array1::zeros(k * d);
                 for i in 0..k {
                     turn[i * d + p] = weights.rows()[[i, q]];
                     turn[i * d + q] = -weights.rows()[[i, p]];
@@ -248,7 +304,7 @@ impl Tangent {
                 let turn = basis.as_ref().map_or(turn.clone(), |basis| basis.t().dot(&turn));
                 let squared = turn.dot(&turn);
                 if squared > 0.0 {
-                    let column = turn.insert_axis(ndarray::Axis(1));
+                    let column = turn.insert_axis(Axis(1));
                     matrix.scaled_add(1.0 / squared, &column.dot(&column.t()));
                 }
             }
@@ -257,10 +313,10 @@ impl Tangent {
     }
 
     fn solve(&self, gradient: &Array2<f64>) -> Array2<f64> {
-        let flat = ndarray::Array1::from_iter(gradient.iter().copied());
+        let flat = Array1::from_iter(gradient.iter().copied());
         let mut along = self.basis.as_ref().map_or(flat.clone(), |basis| basis.t().dot(&flat)).to_vec();
         self.factor.solve(&mut along);
-        let along = ndarray::Array1::from_vec(along);
+        let along = Array1::from_vec(along);
         let step = self.basis.as_ref().map_or(along.clone(), |basis| basis.dot(&along));
         matrix(&step.to_vec(), self.shape)
     }
@@ -277,22 +333,54 @@ pub fn equivalent(weights: &Weights, task: usize) -> Weights {
     weights.with_readouts(rows, task, &signs)
 }
 
+/// A unit whose |a_i| |w_i| is below this has left the network: the flow drives it to 0, where the loss has no second
+/// derivative by the equivalent row.
+const SILENT: f64 = 1e-3;
+
+/// The critical point of one layer near these weights with readouts of size 1: an exact zero, or Newton's. Silent units are
+/// set to zero first and must have no descending slope there.
+fn one_layer(weights: &Weights, teacher: &Teacher, task: usize) -> Result<Option<(Weights, Ending)>> {
+    let finish = |state: &Weights| -> Result<Option<(Weights, Ending)>> {
+        Ok(match nearest_zero(state, teacher, task) {
+            Some((zero, _)) => Some((within_span(&zero, teacher), Ending::ExactZero)),
+            None => polish(&reduce(state, teacher, task), teacher, task)?.map(|(point, _)| (point, Ending::Newton)),
+        })
+    };
+    let k = weights.students();
+    let live: Vec<usize> =
+        (0..k).filter(|&i| weights.rows().row(i).dot(&weights.rows().row(i)) > SILENT * SILENT).collect();
+    if live.len() == k {
+        return finish(weights);
+    }
+    if live.is_empty() {
+        return Ok(None);
+    }
+    let readouts = weights.readouts().select(Axis(1), &live);
+    let fewer = Weights::new(weights.rows().select(Axis(0), &live), Some(readouts), teacher)?;
+    let Some((point, ending)) = finish(&fewer)? else { return Ok(None) };
+    let mut rows = Array2::zeros((k, point.coordinates()));
+    live.iter().zip(point.rows().outer_iter()).for_each(|(&i, row)| rows.row_mut(i).assign(&row));
+    let whole = weights.with_rows(rows);
+    let rests = one_sided(&whole, teacher, task)?.iter().all(|side| side.slope >= -1e-10);
+    Ok(rests.then_some((whole, ending)))
+}
+
 /// Flow of both layers, finished by Newton for the equivalent one-layer point, which is then scaled back along the
 /// quantities that the flow conserves.
 fn settle_two_layer(two: TwoLayer, start: &Weights, teacher: &Teacher, task: usize) -> Result<Settled> {
     let mut descent = Descent::by(Training::TwoLayer(two), start, teacher, task)?;
     for stop in STOPS {
-        let reached = descent.until(stop, BUDGET)?;
+        let reached = descent.until(stop, PATIENCE)?;
         let end = descent.weights(start);
-        let one = equivalent(&end, task);
-        let found = match nearest_zero(&one, teacher, task) {
-            Some((zero, _)) => Some((within_span(&zero, teacher), Ending::ExactZero)),
-            None => polish(&reduce(&one, teacher, task), teacher, task)?.map(|(point, _)| (point, Ending::Newton)),
-        };
-        if let Some((point, ending)) = found {
+        if let Some((point, ending)) = one_layer(&equivalent(&end, task), teacher, task)? {
             let weights = scaled_back(&point, &end, two, task);
+            let residual = two_layer_residual(&weights, teacher, task);
+            // Rows and readouts of unequal size scale the one-layer residual. Above this a silent unit is still moving.
+            if !(residual <= 10.0 * tolerance::RESIDUAL) {
+                continue;
+            }
             return Ok(Settled {
-                residual: two_layer_residual(&weights, teacher, task),
+                residual,
                 ending,
                 gradient_norm: descent.gradient_norm(),
                 time: descent.time(),
@@ -351,8 +439,10 @@ pub struct TwoLayerPoint {
     /// Largest gradient entry by both layers.
     pub residual: f64,
     pub least_readout: f64,
-    /// Units with a_i <= 0.
-    pub not_positive: usize,
+    /// Units with a_i < 0.
+    pub negative: usize,
+    /// Units with a_i = 0, which add nothing at any w_i.
+    pub silent: usize,
     /// Units of norm zero.
     pub dead: usize,
 }
@@ -367,14 +457,18 @@ impl TwoLayerPoint {
         let eigenvalues = linalg::eigvalsh(hessian.span.view())?.to_vec();
         let a = weights.readouts().row(task);
         let live = hessian.units.len();
+        let silent = a.iter().filter(|&&a| a == 0.0).count();
+        let at_zero = is_zero(risk_exact(weights, teacher, task), teacher);
         Ok(TwoLayerPoint {
             index: Index::of(&eigenvalues),
             eigenvalues,
-            expected_neutral: live + one_layer_neutral,
+            // A silent unit adds nothing at any w_i: D zero modes where the error is zero, one otherwise.
+            expected_neutral: live + one_layer_neutral + if at_zero { silent * (weights.coordinates() - 1) } else { 0 },
             transverse: linalg::eigvalsh(hessian.transverse.view())?.to_vec(),
             residual: two_layer_residual(weights, teacher, task),
             least_readout: a.iter().copied().fold(f64::INFINITY, f64::min),
-            not_positive: a.iter().filter(|&&a| a <= 0.0).count(),
+            negative: a.iter().filter(|&&a| a < 0.0).count(),
+            silent,
             dead: weights.students() - live,
         })
     }

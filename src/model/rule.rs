@@ -75,7 +75,7 @@ pub struct Descent {
 }
 
 impl Default for Descent {
-    /// Step 0.1, no momentum, no decay, no constraint, to a gradient of 1e-9 or 100 000 steps.
+    /// Step 0.1, no momentum, no decay, no constraint, to a gradient of 1e-9 or 20 000 steps.
     fn default() -> Descent {
         Descent {
             step: 0.1,
@@ -83,7 +83,7 @@ impl Default for Descent {
             weight_decay: 0.0,
             then: Normalisation::None,
             gradient: 1e-9,
-            steps: 100_000,
+            steps: 20_000,
         }
     }
 }

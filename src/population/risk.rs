@@ -61,14 +61,14 @@ pub fn signed_risk(units: &[(f64, &[f64])]) -> f64 {
     let squares: Vec<TwoFloat> = units.iter().map(|(_, u)| product(u, u)).collect();
     let mut sum = zero;
     for i in 0..units.len() {
-        sum += squares[i] * (units[i].0 * units[i].0 * 0.5);
+        sum += squares[i] * TwoFloat::new_mul(units[i].0, units[i].0) * 0.5;
         for j in 0..i {
             if squares[i] == zero || squares[j] == zero {
                 continue;
             }
             let cross = product(units[i].1, units[j].1);
             let average = exact_pair(squares[i], squares[j], cross);
-            sum += average * (2.0 * units[i].0 * units[j].0);
+            sum += average * TwoFloat::new_mul(units[i].0, units[j].0) * 2.0;
         }
     }
     f64::from(sum * 0.5).max(0.0)

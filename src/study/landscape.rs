@@ -306,7 +306,8 @@ pub(super) fn two_layer_table<'a>(points: impl Iterator<Item = (String, &'a TwoL
         &[
             ("point", "", "the point, given by the trained weights of its lowest run"),
             ("least_readout", "", "smallest readout a_i, with its sign"),
-            ("not_positive", "", "units with a_i <= 0"),
+            ("negative", "", "units with a_i < 0"),
+            ("silent", "", "units with a_i = 0, which add nothing at any w_i"),
             ("dead", "", "units of norm zero"),
             ("unstable", "", "negative eigenvalues of the Hessian by (W, a) inside span(W, V)"),
             ("neutral", "", "its zero eigenvalues"),
@@ -323,7 +324,8 @@ pub(super) fn two_layer_table<'a>(points: impl Iterator<Item = (String, &'a TwoL
         table.push(vec![
             name.into(),
             point.least_readout.into(),
-            point.not_positive.into(),
+            point.negative.into(),
+            point.silent.into(),
             point.dead.into(),
             point.index.unstable.into(),
             point.index.neutral.into(),

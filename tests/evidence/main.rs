@@ -12,5 +12,6 @@ mod landscapes;
 mod learning_rates;
 mod lines;
 mod phase;
+mod rules;
 mod validate;
 mod widen;
