@@ -8,14 +8,14 @@ use std::sync::Mutex;
 
 use committee::error::Result;
 use committee::landscape::{Point, Problem};
-use committee::model::{InitialLaw, Teacher};
+use committee::model::{InitialLaw, Teacher, Training};
 use committee::numerics::tolerance;
 
 fn main() -> Result<()> {
     // Unit norms, v_m . v_n = 0.1.
     let teacher = Teacher::correlated(9, 0.1)?;
     let law = InitialLaw::new(18, 1.0, &teacher)?;
-    let problem = Problem { students: 9, teacher, law, seed: 1 };
+    let problem = Problem { students: 9, teacher, law, seed: 1, rule: Training::GradientFlow };
 
     // Results come in any order, from any thread; return false to stop.
     let results = Mutex::new(Vec::new());

@@ -2,7 +2,7 @@
 
 use super::output::{Output, caption};
 use super::override_fields;
-use super::rule::{RuleArguments, words};
+use super::rule::{RuleArguments, TrainingArguments, words};
 use crate::dynamics::Integrator;
 use crate::error::Result;
 use crate::figure;
@@ -60,6 +60,8 @@ pub struct Arguments {
     /// With a learning rate: one-pass SGD in the limit of large d instead of gradient flow
     #[command(flatten)]
     rule: RuleArguments,
+    #[command(flatten)]
+    training: TrainingArguments,
 }
 
 fn integrator(text: &str) -> std::result::Result<Integrator, String> {
@@ -77,6 +79,7 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<()> {
         integrator
     );
     arguments.rule.apply_to(&mut spec.sgd)?;
+    arguments.training.apply(&mut spec.rule)?;
     if output.printed_spec(&spec) {
         return Ok(());
     }
@@ -97,6 +100,10 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<()> {
         spec.run
     );
     let mut title = "One run of gradient flow";
+    if !spec.rule.is_gradient_flow() {
+        title = "One run of a training rule";
+        subtitle.push_str(&format!(", {}", spec.rule));
+    }
     if let Some(rule) = &spec.sgd {
         title = "One-pass SGD in the limit of large d";
         subtitle.push_str(&format!(", {}", words(rule)));

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::output::{Output, caption, content_tag};
 use super::progress::Progress;
+use super::rule::{DescentArguments, TrainingArguments};
 use super::{interrupt, override_fields};
 use crate::error::Result;
 use crate::figure::{self, OverlapPanel};
@@ -14,6 +15,7 @@ use crate::study::{self, LandscapeSpec};
 const EXAMPLES: &str = "Examples:
   committee landscape --students 17 --teachers 17 --dimension 17 --runs 10000 --db k17.db
   committee landscape --students 6 --teachers 5 --teacher correlated:0.3 --json > minima.json
+  committee landscape --students 17 --teachers 17 --rule sphere        rows held at norm 1
 
 Columns: loss = population loss L; verdict = global minimum, local minimum, saddle or degenerate;
 family = k1 anti-aligned units, or a type-A block of m units, with extra, split and dead units; isotropy =
@@ -53,11 +55,17 @@ pub struct Arguments {
     /// Keep runs and points in this database, and continue what is there
     #[arg(long, value_name = "FILE")]
     db: Option<PathBuf>,
+    #[command(flatten)]
+    rule: TrainingArguments,
+    #[command(flatten)]
+    descent: DescentArguments,
 }
 
 pub fn run(arguments: &Arguments, output: &Output) -> Result<()> {
     let mut spec = output.base_spec(LandscapeSpec::default())?;
     override_fields!(spec, arguments: students, teachers, runs, init_scale, dimension, teacher, activation, seed);
+    arguments.rule.apply(&mut spec.rule)?;
+    arguments.descent.apply(&mut spec.rule)?;
     if output.printed_spec(&spec) {
         return Ok(());
     }
@@ -110,8 +118,9 @@ pub fn write(report: &Report, directory: &Path) -> Result<()> {
         return Ok(());
     };
     let number = |name: &str| report.results.get(name).map(ToString::to_string).unwrap_or_default();
+    let rule = report.results.get("rule").and_then(|rule| rule.as_str()).unwrap_or("gradient flow");
     let subtitle = format!(
-        "K = {}, M = {}, d = {}, w ~ N(0, s²I/d) with s = {}, {} runs of gradient flow, seed {}",
+        "K = {}, M = {}, d = {}, w ~ N(0, s²I/d) with s = {}, {} runs of {rule}, seed {}",
         number("students"),
         number("teachers"),
         number("dimension"),
@@ -122,7 +131,17 @@ pub fn write(report: &Report, directory: &Path) -> Result<()> {
     if minima.rows.is_empty() {
         return Ok(());
     }
-    figure::losses(directory, "losses", runs, minima, &caption("Where gradient flow ends", &subtitle, report))?;
+    figure::losses(
+        directory,
+        "losses",
+        runs,
+        minima,
+        &caption(
+            if rule == "gradient flow" { "Where gradient flow ends" } else { "Where training ends" },
+            &subtitle,
+            report,
+        ),
+    )?;
     let panels = panels(report);
     let most = panels.len().min(12);
     let (q, r) = panels.first().map_or((0, 0), |panel| (panel.q.nrows(), panel.r.ncols()));

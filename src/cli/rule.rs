@@ -1,7 +1,7 @@
 //! The options of a training rule, shared by the verbs that train.
 
 use crate::error::{Error, Result};
-use crate::model::{Schedule, Sgd};
+use crate::model::{Schedule, Sgd, Training};
 
 #[derive(clap::Args)]
 pub struct RuleArguments {
@@ -49,6 +49,81 @@ impl RuleArguments {
         self.apply(rule.get_or_insert_with(Sgd::default));
         Ok(())
     }
+}
+
+/// The deterministic rule on the population loss.
+#[derive(clap::Args)]
+pub struct TrainingArguments {
+    /// gradient-flow, weight-decay:GAMMA, two-layer[:RATE], sphere, stiefel,
+    /// descent[:STEP][:sphere|stiefel|gram-schmidt] [default: gradient-flow]
+    #[arg(long, value_name = "RULE")]
+    rule: Option<Training>,
+    /// With two-layer: learning rate of the readouts over that of the weights [default: 1]
+    #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
+    readout_rate: Option<f64>,
+}
+
+impl TrainingArguments {
+    /// Whether any of the options was given.
+    pub fn is_given(&self) -> bool {
+        self.rule.is_some() || self.readout_rate.is_some()
+    }
+
+    /// Overwrites what was given.
+    pub fn apply(&self, rule: &mut Training) -> Result<()> {
+        *rule = self.rule.unwrap_or(*rule);
+        match (self.readout_rate, rule) {
+            (None, _) => Ok(()),
+            (Some(rate), Training::TwoLayer(two)) => {
+                two.readout_rate = rate;
+                Ok(())
+            }
+            (Some(_), rule) => Err(without_meaning("--readout-rate", rule)),
+        }
+    }
+}
+
+/// Options of descent with a finite step.
+#[derive(clap::Args)]
+pub struct DescentArguments {
+    /// With descent: heavy-ball momentum [default: 0]
+    #[arg(long, value_name = "MU", allow_negative_numbers = true)]
+    momentum: Option<f64>,
+    /// With descent: weight decay gamma [default: 0]
+    #[arg(long, value_name = "GAMMA", allow_negative_numbers = true)]
+    weight_decay: Option<f64>,
+    /// With descent: stop at this Euclidean norm of the gradient [default: 1e-9]
+    #[arg(long, value_name = "NORM")]
+    stop_gradient: Option<f64>,
+    /// With descent: stop after so many steps [default: 20000]
+    #[arg(long, value_name = "N")]
+    max_steps: Option<usize>,
+}
+
+impl DescentArguments {
+    /// Overwrites what was given.
+    pub fn apply(&self, rule: &mut Training) -> Result<()> {
+        let given = [
+            ("--momentum", self.momentum.is_some()),
+            ("--weight-decay", self.weight_decay.is_some()),
+            ("--stop-gradient", self.stop_gradient.is_some()),
+            ("--max-steps", self.max_steps.is_some()),
+        ];
+        let Training::Descent(descent) = rule else {
+            return match given.iter().find(|(_, given)| *given) {
+                None => Ok(()),
+                Some((option, _)) => Err(without_meaning(option, rule)),
+            };
+        };
+        super::override_fields!(descent, self: momentum, weight_decay);
+        descent.gradient = self.stop_gradient.unwrap_or(descent.gradient);
+        descent.steps = self.max_steps.unwrap_or(descent.steps);
+        Ok(())
+    }
+}
+
+fn without_meaning(option: &str, rule: &Training) -> Error {
+    Error::Spec { action: "use the rule", problem: format!("{option} has no meaning for the rule {rule}") }
 }
 
 /// The rule in words, for captions.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::output::{Output, caption, content_tag};
+use super::rule::TrainingArguments;
 use crate::error::Result;
 use crate::figure;
 use crate::model::{Activation, TeacherSpec};
@@ -47,6 +48,8 @@ pub struct Arguments {
     /// Number of the point in table minima [default: 1]
     #[arg(long, value_name = "N", conflicts_with = "weights")]
     point: Option<usize>,
+    #[command(flatten)]
+    rule: TrainingArguments,
 }
 
 fn normalisation(text: &str) -> std::result::Result<Normalisation, String> {
@@ -69,6 +72,7 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<()> {
         db: None,
         point: None,
         activation: Default::default(),
+        rule: None,
     })?;
     let a = arguments;
     spec.transpose |= a.transpose;
@@ -80,6 +84,9 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<()> {
         if given.is_some() {
             field.clone_from(given);
         }
+    }
+    if a.rule.is_given() {
+        a.rule.apply(spec.rule.get_or_insert_default())?;
     }
     spec.teachers = a.teachers.or(spec.teachers);
     spec.activation = a.activation.unwrap_or(spec.activation);

@@ -1,12 +1,12 @@
-//! Gradient flow dW/dt = - grad L(W) on reduced weights (theory 03).
+//! Gradient flow dW/dt = - grad L(W) on reduced weights (theory 03), and the other continuous rules (theory 10).
 
-use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
+use super::rules::Velocity;
 use crate::error::Result;
-use crate::model::{Frame, Teacher, Trajectory, Weights};
+use crate::model::{Constraint, Frame, Teacher, Training, Trajectory, Weights};
 use crate::numerics::{integrate, rkc::Rkc};
-use crate::population::{Field, risk_exact};
+use crate::population::risk_exact;
 
 /// Largest absolute rms error of one step in mass production: while the rms velocity is above FAST, and below it. Against
 /// the reference at tolerance 1e-9, 0.2 % of 1500 runs at K = M = 17 end elsewhere, for 720 gradients a run; 1e-4
@@ -21,11 +21,10 @@ const STEP_ERROR_PER_VELOCITY: f64 = 3.0;
 /// Time between looks at the gradient with the reference integrator.
 const SEGMENT: f64 = 10.0;
 
-/// One run of gradient flow, which can be continued to ever smaller gradients.
+/// One run of gradient flow, or of another continuous rule, which can be continued to ever smaller gradients.
 pub struct Descent {
     engine: Engine,
-    field: Field,
-    shape: (usize, usize),
+    field: Velocity,
 }
 
 enum Engine {
@@ -34,24 +33,34 @@ enum Engine {
 }
 
 impl Descent {
-    /// Starts at these weights, with the stabilised integrator used in mass production.
+    /// Gradient flow from these weights, with the stabilised integrator used in mass production.
     pub fn new(start: &Weights, teacher: &Teacher, task: usize) -> Descent {
-        let mut field = Field::new(start, teacher, task);
-        let flow = Rkc::new(&flat(start), &mut |w, v| field.velocity(w, v));
-        Descent { engine: Engine::Stabilised(flow), field, shape: start.rows().dim() }
+        Descent::stabilised(Velocity::gradient_flow(start, teacher, task))
     }
 
-    /// Starts at these weights, with the reference integrator (Dormand-Prince 8(5,3)) at this tolerance.
+    /// As [`Descent::new`] by another continuous rule, from the nearest point of its constraint.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Spec`] for a rule that is no flow; those of putting the weights on the rule's constraint.
+    pub fn by(rule: Training, start: &Weights, teacher: &Teacher, task: usize) -> Result<Descent> {
+        Ok(Descent::stabilised(Velocity::new(start, teacher, task, rule)?))
+    }
+
+    /// Gradient flow with the reference integrator (Dormand-Prince 8(5,3)) at this tolerance.
     pub fn reference(start: &Weights, teacher: &Teacher, task: usize, tolerance: f64) -> Descent {
-        let mut field = Field::new(start, teacher, task);
-        let w = flat(start);
+        let (mut field, w) = Velocity::gradient_flow(start, teacher, task);
         let mut velocity = vec![0.0; w.len()];
-        field.velocity(&w, &mut velocity);
+        field.at(&w, &mut velocity);
         let engine = Engine::Reference { w, velocity, time: 0.0, evaluations: 1, tolerance };
-        Descent { engine, field, shape: start.rows().dim() }
+        Descent { engine, field }
     }
 
-    /// Flows until the Euclidean norm of the gradient is at most `gradient`; gives up (returns false) when the flow has
+    fn stabilised((mut field, y): (Velocity, Vec<f64>)) -> Descent {
+        let flow = Rkc::new(&y, &mut |w, v| field.at(w, v));
+        Descent { engine: Engine::Stabilised(flow), field }
+    }
+
+    /// Flows until the Euclidean norm of the velocity (the gradient) is at most `gradient`; gives up (returns false) when the flow has
     /// used `evaluations` gradients in total. A small velocity is not yet a fixed point: see `landscape::fixed_point`.
     ///
     /// # Errors
@@ -75,12 +84,16 @@ impl Descent {
                     let rms = norm / (flow.y.len() as f64).sqrt();
                     let bound = if rms > FAST { STEP_ERROR_FAST } else { STEP_ERROR };
                     let tolerance = bound.min(STEP_ERROR_PER_VELOCITY * rms);
-                    flow.advance(tolerance, f64::INFINITY, &mut |w, v| field.velocity(w, v))?;
+                    flow.advance(tolerance, f64::INFINITY, &mut |w, v| field.at(w, v))?;
+                    if field.retract(&mut flow.y)? {
+                        field.at(&flow.y, &mut flow.velocity);
+                        flow.evaluations += 1;
+                    }
                 }
                 Engine::Reference { w, velocity, time, evaluations, tolerance } => {
-                    *evaluations += integrate::dop853(w, SEGMENT, *tolerance, &mut |w, v| field.velocity(w, v))?;
+                    *evaluations += integrate::dop853(w, SEGMENT, *tolerance, &mut |w, v| field.at(w, v))?;
                     *time += SEGMENT;
-                    field.velocity(w, velocity);
+                    field.at(w, velocity);
                 }
             }
         }
@@ -93,10 +106,9 @@ impl Descent {
         }
     }
 
-    /// Current weights, K x D.
-    pub fn rows(&self) -> Array2<f64> {
-        let (w, _) = self.state();
-        Array2::from_shape_fn(self.shape, |(i, c)| w[i * self.shape.1 + c])
+    /// Current weights, K x D, with their readouts; other tasks keep those of `start`.
+    pub fn weights(&self, start: &Weights) -> Weights {
+        self.field.weights(start, self.state().0)
     }
 
     /// Current Euclidean norm of the gradient.
@@ -119,10 +131,6 @@ impl Descent {
             Engine::Reference { evaluations, .. } => *evaluations,
         }
     }
-}
-
-fn flat(weights: &Weights) -> Vec<f64> {
-    weights.rows().iter().copied().collect()
 }
 
 fn norm(x: &[f64]) -> f64 {
@@ -153,35 +161,56 @@ pub fn evolve(
     tolerance: f64,
     integrator: Integrator,
 ) -> Result<Trajectory> {
-    let mut field = Field::new(start, teacher, task);
-    let shape = start.rows().dim();
-    let mut w = flat(start);
-    let mut stabilised = Rkc::new(&w, &mut |w, v| field.velocity(w, v));
+    evolve_by(Training::GradientFlow, start, teacher, task, times, tolerance, integrator)
+}
+
+/// As [`evolve`] by any continuous rule; `gradient_norm` is the norm of the velocity. Weights are put back on the rule's
+/// constraint at each of the times, and after each step of the stabilised integrator.
+///
+/// # Errors
+/// [`crate::error::Error::NonFinite`]; those of [`Descent::by`].
+pub fn evolve_by(
+    rule: Training,
+    start: &Weights,
+    teacher: &Teacher,
+    task: usize,
+    times: &[f64],
+    tolerance: f64,
+    integrator: Integrator,
+) -> Result<Trajectory> {
+    let (mut field, mut w) = Velocity::new(start, teacher, task, rule)?;
+    let held = rule.constraint() != Constraint::Free;
+    let mut stabilised = Rkc::new(&w, &mut |w, v| field.at(w, v));
+    let mut velocity = vec![0.0; w.len()];
     let mut trajectory = Trajectory::default();
     let mut now = 0.0;
     for &time in times {
         if time > now {
-            let mut velocity = |w: &[f64], v: &mut [f64]| field.velocity(w, v);
             match integrator {
                 Integrator::Rkc => {
                     while stabilised.time < time {
-                        stabilised.advance(tolerance, time, &mut velocity)?;
+                        stabilised.advance(tolerance, time, &mut |w, v| field.at(w, v))?;
+                        if held && field.retract(&mut stabilised.y)? {
+                            field.at(&stabilised.y, &mut stabilised.velocity);
+                        }
                     }
                     w.copy_from_slice(&stabilised.y);
                 }
                 Integrator::Dop853 => {
-                    integrate::dop853(&mut w, time - now, tolerance, &mut velocity)?;
+                    integrate::dop853(&mut w, time - now, tolerance, &mut |w, v| field.at(w, v))?;
+                    if held {
+                        field.retract(&mut w)?;
+                    }
                 }
             }
             now = time;
         }
-        let state = start.with_rows(Array2::from_shape_fn(shape, |(i, c)| w[i * shape.1 + c]));
-        let mut gradient = vec![0.0; w.len()];
-        field.gradient(&w, &mut gradient);
+        let state = field.weights(start, &w);
+        field.at(&w, &mut velocity);
         trajectory.frames.push(Frame {
             time,
             loss: risk_exact(&state, teacher, task),
-            gradient_norm: norm(&gradient),
+            gradient_norm: norm(&velocity),
             overlaps: state.overlaps(teacher),
         });
     }

@@ -5,13 +5,15 @@ mod block_sgd;
 mod block_spectrum;
 mod finite;
 mod flow;
+mod rules;
 mod sgd;
 mod steady;
 
 pub use block_sgd::{BlockParameter, BlockSgd, PairClass};
 pub use block_spectrum::{BlockSpectrum, SectorRates};
 pub use finite::{MeanState, mean_path};
-pub use flow::{Descent, Integrator, evolve};
+pub use flow::{Descent, Integrator, evolve, evolve_by};
+pub use rules::{Stopped, balance, descend};
 #[doc(hidden)]
 pub use sgd::Fault;
 pub use sgd::{Equations, Evolution, Outcome, evolve_sgd, iterate_map};

@@ -7,15 +7,16 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::Path;
 
-use ndarray::Array2;
+use ndarray::{Array2, Axis, concatenate, s};
 use serde::{Deserialize, Serialize};
 
 use super::point::Point;
+use super::ruled::{Details, TwoLayerPoint, equivalent};
 use super::search::{Problem, RunResult};
 use super::stability::{Spectrum, Verdict, is_zero};
 use crate::error::{Error, Result};
 use crate::model::symmetry::Canonical;
-use crate::model::{Activation, Weights};
+use crate::model::{Activation, Training, Weights};
 use crate::numerics::{parallel, tolerance};
 use crate::store::{self, NewCell, NewPoint, Store, StoredPoint};
 
@@ -36,6 +37,8 @@ pub struct RunRecord {
     pub time: Option<f64>,
     pub evaluations: Option<usize>,
     pub moved: Option<f64>,
+    #[serde(default, flatten)]
+    pub details: Details,
 }
 
 /// A class of equal end points.
@@ -45,6 +48,8 @@ pub struct Class {
     /// Lowest run that ended here; the point's weights are this run's.
     pub representative: u64,
     pub hits: usize,
+    /// The representative's trained layers, under `two-layer`.
+    pub two_layer: Option<TwoLayerPoint>,
 }
 
 /// Everything a set of runs amounts to.
@@ -82,6 +87,8 @@ struct Key {
     teacher_gram: Vec<Vec<f64>>,
     /// Raised when the search pipeline changes so that runs may end elsewhere.
     method: u32,
+    #[serde(default, skip_serializing_if = "Training::is_gradient_flow")]
+    rule: Training,
 }
 
 const METHOD: u32 = 1;
@@ -109,6 +116,7 @@ impl Catalogue {
             activation: problem.teacher.activation(),
             teacher_gram: problem.teacher.gram().outer_iter().map(|row| row.to_vec()).collect(),
             method: METHOD,
+            rule: problem.rule,
         };
         let mut summary = format!(
             "K = {}, M = {}, d = {}, init scale {}, seed {}, teacher {teacher_name}",
@@ -116,6 +124,9 @@ impl Catalogue {
         );
         if key.activation != Activation::Relu {
             summary.push_str(&format!(", activation {}", key.activation));
+        }
+        if !key.rule.is_gradient_flow() {
+            summary.push_str(&format!(", rule {}", key.rule));
         }
         let identity =
             store::Problem { study: "landscape".into(), key: serde_json::to_string(&key).unwrap_or_default(), summary };
@@ -142,7 +153,7 @@ impl Catalogue {
             Array2::from_shape_vec((m, m), key.teacher_gram.concat()).map_err(|error| unreadable(error.to_string()))?;
         let teacher = crate::model::Teacher::new(gram, None)?.with_activation(key.activation)?;
         let law = crate::model::InitialLaw::new(key.dimension, key.init_scale, &teacher)?;
-        let problem = Problem { students: key.students, teacher, law, seed: key.seed };
+        let problem = Problem { students: key.students, teacher, law, seed: key.seed, rule: key.rule };
         Ok(Catalogue { problem, store, path: Some(path.to_path_buf()) })
     }
 
@@ -182,11 +193,7 @@ impl Catalogue {
         let mut failure = None;
         let work = |&run: &u64| {
             let result = problem.run(run);
-            let canonical = result
-                .outcome
-                .as_ref()
-                .ok()
-                .map(|settled| Canonical::new(&settled.weights.overlaps(&problem.teacher), &problem.teacher, 0));
+            let canonical = result.outcome.as_ref().ok().map(|settled| canonical_form(problem, &settled.weights));
             (result, canonical)
         };
         let receive = |(result, canonical): (RunResult, Option<Canonical>)| {
@@ -197,7 +204,7 @@ impl Catalogue {
                 canonical.as_ref().is_some_and(|form| is_same_point(problem, &known, result.loss, form, stored))
             };
             unresolved += usize::from(result.outcome.is_err());
-            failure = store.record(&new_cell(&result), &is_same).err();
+            failure = store.record(&new_cell(&result, problem.rule), &is_same).err();
             done += usize::from(failure.is_none());
             failure.is_none() && progress(done, total, unresolved)
         };
@@ -232,7 +239,15 @@ impl Catalogue {
         for stored in points {
             let Some(&count) = hits.get(&stored.id) else { continue };
             let point = self.analysed(&stored)?;
-            classes.push((stored.id, Class { point, representative: stored.representative, hits: count }));
+            let two_layer = match self.problem.rule {
+                Training::TwoLayer(_) => {
+                    let trained = weights(&self.problem, &stored)?;
+                    let neutral = point.spectrum.span_index.neutral;
+                    Some(TwoLayerPoint::new(&trained, &self.problem.teacher, 0, neutral)?)
+                }
+                _ => None,
+            };
+            classes.push((stored.id, Class { point, representative: stored.representative, hits: count, two_layer }));
         }
         classes.sort_by(|(_, x), (_, y)| {
             let entries = |class: &Class| class.point.canonical.r.iter().copied().collect::<Vec<f64>>();
@@ -257,6 +272,7 @@ impl Catalogue {
                     time: None,
                     evaluations: None,
                     moved: None,
+                    details: Details::default(),
                 });
                 (cell.id, record, cell.point.and_then(|id| position.get(&id).copied()))
             })
@@ -268,10 +284,10 @@ impl Catalogue {
         let weights = weights(&self.problem, stored)?;
         let known = stored.analysis.as_deref().and_then(|text| serde_json::from_str::<(Spectrum, Verdict)>(text).ok());
         if let Some((spectrum, verdict)) = known {
-            return Point::with_spectrum(&weights, &self.problem.teacher, 0, spectrum, verdict);
+            return Point::with_spectrum(self.problem.rule, &weights, &self.problem.teacher, 0, spectrum, verdict);
         }
         let dimension = Some(self.problem.law.dimension);
-        let point = Point::in_dimension(&weights, &self.problem.teacher, 0, dimension)?;
+        let point = Point::by_rule(self.problem.rule, &weights, &self.problem.teacher, 0, dimension)?;
         if let Ok(json) = serde_json::to_string(&(&point.spectrum, point.verdict)) {
             self.store.set_analysis(stored.id, stored.representative, &json)?;
         }
@@ -287,7 +303,24 @@ fn weights(problem: &Problem, stored: &StoredPoint) -> Result<Weights> {
         columns: stored.shape.1,
         needs: format!("{} numbers, found {}", stored.shape.0 * stored.shape.1, stored.weights.len()),
     })?;
-    Weights::new(rows, None, &problem.teacher)
+    match problem.rule {
+        // The readouts are the last column.
+        Training::TwoLayer(_) => {
+            let last = rows.ncols().saturating_sub(1);
+            let readouts = rows.slice(s![.., last..]).t().to_owned();
+            Weights::new(rows.slice(s![.., ..last]).to_owned(), Some(readouts), &problem.teacher)
+        }
+        _ => Weights::new(rows, None, &problem.teacher),
+    }
+}
+
+/// Canonical form of a point of the problem's rule; trained readouts are absorbed into the rows.
+fn canonical_form(problem: &Problem, weights: &Weights) -> Canonical {
+    let form = |weights: &Weights| Canonical::new(&weights.overlaps(&problem.teacher), &problem.teacher, 0);
+    match problem.rule {
+        Training::TwoLayer(_) => form(&equivalent(weights, 0)),
+        _ => form(weights),
+    }
 }
 
 /// Canonical distance below 1e-8, or both exact zeros; canonical forms of stored points are kept between calls.
@@ -303,13 +336,12 @@ fn is_same_point(
         return true;
     }
     let mut known = known.borrow_mut();
-    let form = known
-        .entry((stored.representative, stored.loss.to_bits()))
-        .or_insert_with(|| Canonical::new(&other.overlaps(&problem.teacher), &problem.teacher, 0));
+    let form =
+        known.entry((stored.representative, stored.loss.to_bits())).or_insert_with(|| canonical_form(problem, &other));
     canonical.distance(form) < tolerance::SAME_POINT
 }
 
-fn new_cell(result: &RunResult) -> NewCell {
+fn new_cell(result: &RunResult, rule: Training) -> NewCell {
     let settled = result.outcome.as_ref().ok();
     let record = RunRecord {
         reason: result.outcome.as_ref().err().cloned(),
@@ -320,14 +352,22 @@ fn new_cell(result: &RunResult) -> NewCell {
         time: settled.map(|s| s.time),
         evaluations: settled.map(|s| s.evaluations),
         moved: settled.map(|s| s.moved),
+        details: settled.map(|s| s.details.clone()).unwrap_or_default(),
     };
     NewCell {
         id: result.run,
-        point: settled.map(|s| NewPoint {
-            loss: result.loss,
-            shape: s.weights.rows().dim(),
-            weights: s.weights.rows().iter().copied().collect(),
-            window: LOSS_WINDOW,
+        point: settled.map(|s| {
+            let mut rows = s.weights.rows().clone();
+            if let Training::TwoLayer(_) = rule {
+                let readouts = s.weights.readouts().slice(s![..1, ..]).t().to_owned();
+                rows = concatenate![Axis(1), rows, readouts];
+            }
+            NewPoint {
+                loss: result.loss,
+                shape: rows.dim(),
+                weights: rows.iter().copied().collect(),
+                window: LOSS_WINDOW,
+            }
         }),
         payload: serde_json::to_string(&record).unwrap_or_default(),
     }

@@ -6,6 +6,7 @@
 
 use ndarray::{Array1, Array2, s};
 
+use super::ruled::Details;
 use super::zero::nearest_zero;
 use crate::dynamics::Descent;
 use crate::error::{Error, Result};
@@ -17,14 +18,14 @@ use crate::numerics::tolerance;
 use crate::population::{Field, coefficients, hessian, risk};
 
 /// Gradient norms at which the flow is interrupted to try the finish.
-const STOPS: [f64; 7] = [1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10];
+pub(super) const STOPS: [f64; 7] = [1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10];
 
 /// Gradient evaluations after which a run is given up.
-const BUDGET: usize = 2_000_000;
+pub(super) const BUDGET: usize = 2_000_000;
 
 /// Longest first Newton step, relative to the norm of all weights, that still counts as the neighbourhood of the flow's
 /// end. The basin test in the evidence tier measures what this costs.
-const LONGEST_STEP: f64 = 0.03;
+pub(super) const LONGEST_STEP: f64 = 0.03;
 
 /// How the end point was reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +65,8 @@ pub struct Settled {
     pub evaluations: usize,
     /// Euclidean distance from the flow's end to the point.
     pub moved: f64,
+    /// What only some training rules have.
+    pub details: Details,
 }
 
 /// Follows gradient flow from a start and finishes at the critical point it leads to.
@@ -82,11 +85,11 @@ pub fn settle_by(mut descent: Descent, start: &Weights, teacher: &Teacher, task:
     let mut last = None;
     for stop in STOPS {
         let reached = descent.until(stop, BUDGET)?;
-        let end = start.with_rows(descent.rows());
+        let end = descent.weights(start);
         let settled = |weights: Weights, residual, ending| {
             let moved = moved(&end, &weights);
             let (gradient_norm, time, evaluations) = (descent.gradient_norm(), descent.time(), descent.evaluations());
-            Settled { weights, residual, ending, gradient_norm, time, evaluations, moved }
+            Settled { weights, residual, ending, gradient_norm, time, evaluations, moved, details: Details::default() }
         };
         if let Some((zero, _)) = nearest_zero(&end, teacher, task) {
             // Those of linear networks may leave the teacher's span.
@@ -121,6 +124,7 @@ pub fn settle_by(mut descent: Descent, start: &Weights, teacher: &Teacher, task:
                     evaluations: descent.evaluations(),
                     moved,
                     weights,
+                    details: Details::default(),
                 });
             }
         }
@@ -134,7 +138,7 @@ pub fn settle_by(mut descent: Descent, start: &Weights, teacher: &Teacher, task:
 }
 
 /// Drops the coordinates across the teacher's span when all of them decay (A positive definite) and little is left there.
-fn reduce(weights: &Weights, teacher: &Teacher, task: usize) -> Weights {
+pub(super) fn reduce(weights: &Weights, teacher: &Teacher, task: usize) -> Weights {
     let r = teacher.rank();
     if weights.coordinates() == r {
         return weights.clone();
@@ -145,7 +149,7 @@ fn reduce(weights: &Weights, teacher: &Teacher, task: usize) -> Weights {
     if across < LONGEST_STEP * norm(weights.rows()) && decays() { within } else { weights.clone() }
 }
 
-fn within_span(weights: &Weights, teacher: &Teacher) -> Weights {
+pub(super) fn within_span(weights: &Weights, teacher: &Teacher) -> Weights {
     weights.with_rows(weights.rows().slice(s![.., ..teacher.rank()]).to_owned())
 }
 
@@ -306,16 +310,16 @@ pub fn largest_gradient(weights: &Weights, teacher: &Teacher, task: usize) -> f6
     max_abs(&Field::new(weights, teacher, task).gradient_at(weights.rows().view()))
 }
 
-fn matrix(x: &[f64], shape: (usize, usize)) -> Array2<f64> {
+pub(super) fn matrix(x: &[f64], shape: (usize, usize)) -> Array2<f64> {
     Array2::from_shape_fn(shape, |(i, c)| x[i * shape.1 + c])
 }
 
-fn norm(x: &Array2<f64>) -> f64 {
+pub(super) fn norm(x: &Array2<f64>) -> f64 {
     x.iter().map(|v| v * v).sum::<f64>().sqrt()
 }
 
 /// Euclidean distance of two states of which the second may have fewer coordinates.
-fn moved(from: &Weights, to: &Weights) -> f64 {
+pub(super) fn moved(from: &Weights, to: &Weights) -> f64 {
     let columns = to.coordinates();
     let mut sum = 0.0;
     for ((i, c), x) in from.rows().indexed_iter() {

@@ -1,12 +1,12 @@
 //! A critical point with everything known about it.
 
 use super::family::Family;
-use super::fixed_point::largest_gradient;
-use super::stability::{Spectrum, Verdict, analyse, parallel_surplus, reduce_to_span};
+use super::ruled::equivalent;
+use super::stability::{Spectrum, Verdict, analyse_by_rule, parallel_surplus, reduce_to_span};
 use crate::error::Result;
 use crate::model::symmetry::Canonical;
-use crate::model::{Overlaps, Teacher, Weights};
-use crate::population::risk_exact;
+use crate::model::{Overlaps, Teacher, Training, Weights};
+use crate::population::{constrained_residual, risk_exact};
 
 /// A critical point: state, loss, residual, spectrum, verdict, family.
 #[derive(Clone, Debug)]
@@ -39,10 +39,25 @@ impl Point {
     /// # Errors
     /// As [`Point::new`].
     pub fn in_dimension(weights: &Weights, teacher: &Teacher, task: usize, dimension: Option<usize>) -> Result<Point> {
-        let weights = reduce_to_span(weights, teacher)?;
+        Point::by_rule(Training::GradientFlow, weights, teacher, task, dimension)
+    }
+
+    /// As [`Point::in_dimension`] for a critical point of a training rule: residual, spectrum and verdict are those on its
+    /// constraint and with its weight decay; for `two-layer` those of the equivalent one-layer point ([`equivalent`]).
+    ///
+    /// # Errors
+    /// As [`Point::new`].
+    pub fn by_rule(
+        rule: Training,
+        weights: &Weights,
+        teacher: &Teacher,
+        task: usize,
+        dimension: Option<usize>,
+    ) -> Result<Point> {
+        let weights = fewest(rule, weights, teacher, task)?;
         let loss = risk_exact(&weights, teacher, task);
-        let (spectrum, verdict) = analyse(&weights, teacher, task, loss, dimension)?;
-        Ok(Point::assemble(weights, teacher, task, loss, spectrum, verdict))
+        let (spectrum, verdict) = analyse_by_rule(rule, &weights, teacher, task, loss, dimension)?;
+        Ok(Point::assemble(rule, weights, teacher, task, loss, spectrum, verdict))
     }
 
     /// The same with a spectrum that is already known.
@@ -50,18 +65,20 @@ impl Point {
     /// # Errors
     /// Those of reducing the state.
     pub fn with_spectrum(
+        rule: Training,
         weights: &Weights,
         teacher: &Teacher,
         task: usize,
         spectrum: Spectrum,
         verdict: Verdict,
     ) -> Result<Point> {
-        let weights = reduce_to_span(weights, teacher)?;
+        let weights = fewest(rule, weights, teacher, task)?;
         let loss = risk_exact(&weights, teacher, task);
-        Ok(Point::assemble(weights, teacher, task, loss, spectrum, verdict))
+        Ok(Point::assemble(rule, weights, teacher, task, loss, spectrum, verdict))
     }
 
     fn assemble(
+        rule: Training,
         weights: Weights,
         teacher: &Teacher,
         task: usize,
@@ -75,7 +92,18 @@ impl Point {
         let split = if teacher.activation().is_smooth() { 0 } else { parallel_surplus(&weights) };
         let is_zero = verdict == Verdict::GlobalMinimum;
         let family = Family::new(&overlaps, &canonical, teacher, split, is_zero);
-        let residual = largest_gradient(&weights, teacher, task);
+        let residual = constrained_residual(&weights, teacher, task, rule.constraint(), rule.weight_decay());
         Point { weights, overlaps, canonical, loss, residual, spectrum, verdict, family }
     }
+}
+
+/// The state in the fewest coordinates, on the rule's constraint.
+fn fewest(rule: Training, weights: &Weights, teacher: &Teacher, task: usize) -> Result<Weights> {
+    if let Training::TwoLayer(_) = rule {
+        return reduce_to_span(&equivalent(weights, task), teacher);
+    }
+    let weights = reduce_to_span(weights, teacher)?;
+    let mut rows = weights.rows().clone();
+    rule.constraint().retract(&mut rows)?;
+    Ok(weights.with_rows(rows))
 }

@@ -2,18 +2,20 @@
 
 use rayon::prelude::*;
 
-use super::fixed_point::{Settled, settle};
+use super::fixed_point::Settled;
+use super::ruled::settle_by_rule;
 use crate::error::Result;
-use crate::model::{InitialLaw, Teacher, Weights};
+use crate::model::{InitialLaw, Teacher, Training, Weights};
 use crate::population::{risk, risk_exact};
 
-/// What is searched: K students, a teacher, an initial law and a seed.
+/// What is searched: K students, a teacher, an initial law, a seed and a training rule.
 #[derive(Clone, Debug)]
 pub struct Problem {
     pub students: usize,
     pub teacher: Teacher,
     pub law: InitialLaw,
     pub seed: u64,
+    pub rule: Training,
 }
 
 /// Outcome of one run: a critical point, or the reason why there is none.
@@ -36,7 +38,7 @@ impl Problem {
 
     /// Follows one run to its end.
     pub fn run(&self, run: u64) -> RunResult {
-        let outcome = self.start(run).and_then(|start| settle(&start, &self.teacher, 0));
+        let outcome = self.start(run).and_then(|start| settle_by_rule(self.rule, &start, &self.teacher, 0));
         let loss = outcome.as_ref().map_or(f64::NAN, |settled| {
             // Double-double arithmetic costs as much as 100 gradients and is needed near zero only.
             let loss = risk(&settled.weights, &self.teacher, 0);

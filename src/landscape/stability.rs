@@ -4,9 +4,9 @@ use ndarray::{Array2, s};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::model::{Activation, Teacher, Weights};
+use crate::model::{Activation, Constraint, Teacher, Training, Weights};
 use crate::numerics::{linalg, tolerance};
-use crate::population::{hessian, one_sided};
+use crate::population::{constrained_hessian, one_sided};
 
 /// A loss below this, relative to the teacher's sum |v|^2, is an exact zero (what rounding of the weights leaves).
 const ZERO_LOSS: f64 = 1e-24;
@@ -55,6 +55,23 @@ pub struct Index {
     pub unstable: usize,
     pub neutral: usize,
     pub stable: usize,
+}
+
+impl Index {
+    /// Counts eigenvalues, those up to `cut` in size as zero.
+    fn new(values: &[f64], cut: f64) -> Index {
+        Index {
+            unstable: values.iter().filter(|&&x| x < -cut).count(),
+            neutral: values.iter().filter(|x| x.abs() <= cut).count(),
+            stable: values.iter().filter(|&&x| x > cut).count(),
+        }
+    }
+
+    /// Counts eigenvalues of one symmetric matrix; zero is told by the gap rule.
+    pub(super) fn of(values: &[f64]) -> Index {
+        let scale = linalg::max_abs(values);
+        Index::new(values, zero_gap(values.iter().copied(), scale, values.len()).0)
+    }
 }
 
 /// Eigenvalues of the Hessian inside span(W, V) and, per further dimension, across it.
@@ -134,19 +151,36 @@ pub fn analyse(
     loss: f64,
     dimension: Option<usize>,
 ) -> Result<(Spectrum, Verdict)> {
-    let hessian = hessian(weights, teacher, task)?;
+    analyse_by_rule(Training::GradientFlow, weights, teacher, task, loss, dimension)
+}
+
+/// As [`analyse`] with the Hessian of a rule on its constraint ([`constrained_hessian`]).
+///
+/// # Errors
+/// As [`analyse`].
+pub fn analyse_by_rule(
+    rule: Training,
+    weights: &Weights,
+    teacher: &Teacher,
+    task: usize,
+    loss: f64,
+    dimension: Option<usize>,
+) -> Result<(Spectrum, Verdict)> {
+    let (constraint, decay) = (rule.constraint(), rule.weight_decay());
+    let (hessian, _) = constrained_hessian(weights, teacher, task, constraint, decay)?;
     let span = linalg::eigvalsh(hessian.span.view())?.to_vec();
     let transverse = linalg::eigvalsh(hessian.transverse.view())?.to_vec();
     let scale: f64 = span.iter().chain(&transverse).fold(0.0, |m, x| x.abs().max(m));
     let is_zero_loss = is_zero(loss, teacher);
     let (cut, gap) = zero_gap(span.iter().chain(&transverse).copied(), scale, hessian.span.nrows());
-    let index = |values: &[f64]| Index {
-        unstable: values.iter().filter(|&&x| x < -cut).count(),
-        neutral: values.iter().filter(|x| x.abs() <= cut).count(),
-        stable: values.iter().filter(|&&x| x > cut).count(),
+    let (span_index, transverse_index) = (Index::new(&span, cut), Index::new(&transverse, cut));
+    let expected_neutral = if constraint == Constraint::Free && decay == 0.0 {
+        expected_zero_modes(weights, teacher, is_zero_loss)
+    } else {
+        // Held or decaying norms leave rotations only.
+        let p = weights.coordinates() - teacher.rank();
+        (p * p.saturating_sub(1) / 2, p)
     };
-    let (span_index, transverse_index) = (index(&span), index(&transverse));
-    let expected_neutral = expected_zero_modes(weights, teacher, is_zero_loss);
     let slope = one_sided(weights, teacher, task)?.iter().map(|side| side.slope).fold(f64::INFINITY, f64::min);
     let across = dimension.is_none_or(|d| d > weights.coordinates());
     let verdict = if is_zero_loss {

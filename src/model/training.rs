@@ -1,4 +1,4 @@
-//! How the student is trained.
+//! One-pass SGD: its parameters and schedule.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,19 +8,6 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 
 const ACTION: &str = "train";
-
-/// A training rule with its parameters.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum Training {
-    /// dW/dt = - grad L(W): the small-learning-rate limit of one-pass SGD and of gradient descent, in the time
-    /// learning rate x steps / d (weights of norm sqrt(d)) or learning rate x steps (weights of norm 1).
-    #[default]
-    GradientFlow,
-    /// One-pass SGD on fresh inputs.
-    Sgd(Sgd),
-}
 
 /// One-pass stochastic gradient descent: each step draws B fresh inputs x_b ~ N(0, I_d) and noises xi_b ~ N(0, sigma^2),
 ///

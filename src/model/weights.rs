@@ -74,6 +74,13 @@ impl Weights {
         Weights { rows, a: self.a.clone() }
     }
 
+    /// Other rows (same K) with other readouts of one task.
+    pub fn with_readouts(&self, rows: Array2<f64>, task: usize, readouts: &[f64]) -> Weights {
+        let mut weights = self.with_rows(rows);
+        weights.a.row_mut(task).iter_mut().zip(readouts).for_each(|(slot, a)| *slot = *a);
+        weights
+    }
+
     /// Projection on the order parameters: Q = W W^T, R = W V^T.
     pub fn overlaps(&self, teacher: &Teacher) -> Overlaps {
         let along = self.rows.slice(ndarray::s![.., ..teacher.rank()]);

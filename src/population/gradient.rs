@@ -153,6 +153,11 @@ impl Field {
         self.k * self.d
     }
 
+    /// Changes the students' readouts, K values.
+    pub fn set_readouts(&mut self, readouts: &[f64]) {
+        self.student_readouts.copy_from_slice(readouts);
+    }
+
     /// Writes grad L at w (both K x D row-major) into `gradient`.
     pub fn gradient(&mut self, w: &[f64], gradient: &mut [f64]) {
         self.scaled(1.0, w, gradient);

@@ -76,8 +76,11 @@ fn signed_risk_of(activation: Activation, units: &[(f64, &[f64])]) -> f64 {
             continue;
         }
         sum += match activation {
-            Activation::Relu => squares[i] * (units[i].0 * units[i].0 * 0.5),
-            _ => exact_pair_of(activation, squares[i], squares[i], squares[i]) * (units[i].0 * units[i].0),
+            Activation::Relu => squares[i] * TwoFloat::new_mul(units[i].0, units[i].0) * 0.5,
+            _ => {
+                exact_pair_of(activation, squares[i], squares[i], squares[i])
+                    * TwoFloat::new_mul(units[i].0, units[i].0)
+            }
         };
         for j in 0..i {
             if squares[j] == zero {
@@ -85,7 +88,7 @@ fn signed_risk_of(activation: Activation, units: &[(f64, &[f64])]) -> f64 {
             }
             let cross = product(units[i].1, units[j].1);
             let average = exact_pair_of(activation, squares[i], squares[j], cross);
-            sum += average * (2.0 * units[i].0 * units[j].0);
+            sum += average * TwoFloat::new_mul(units[i].0, units[j].0) * 2.0;
         }
     }
     f64::from(sum * 0.5).max(0.0)

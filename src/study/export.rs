@@ -45,6 +45,7 @@ pub fn export(spec: &ExportSpec) -> Result<Report> {
         seed: problem.seed,
         teacher: TeacherSpec::default(),
         activation: problem.teacher.activation(),
+        rule: problem.rule,
     };
     let mut report = report("export", &effective, &census, problem);
     report.spec = serde_json::to_value(spec).unwrap_or_default();

@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::training::{divergence, divergence_note, entries, packed, positive};
-use crate::dynamics::{Equations, Integrator, Outcome, evolve, evolve_sgd};
+use crate::dynamics::{Equations, Integrator, Outcome, evolve_by, evolve_sgd};
 use crate::error::{Error, Result};
-use crate::model::{Activation, InitialLaw, Sgd, Teacher, TeacherSpec, Trajectory, Weights};
+use crate::model::{Activation, InitialLaw, Sgd, Teacher, TeacherSpec, Training, Trajectory, Weights};
 use crate::report::{Report, Table, Value};
 
 /// Which trajectory.
@@ -32,6 +32,8 @@ pub struct FlowSpec {
     /// One-pass SGD at d = infinity instead of gradient flow; time is then steps / d.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sgd: Option<Sgd>,
+    #[serde(skip_serializing_if = "Training::is_gradient_flow")]
+    pub rule: Training,
 }
 
 impl Default for FlowSpec {
@@ -50,6 +52,7 @@ impl Default for FlowSpec {
             tolerance: 1e-10,
             integrator: Integrator::Dop853,
             sgd: None,
+            rule: Training::default(),
         }
     }
 }
@@ -100,12 +103,19 @@ pub fn flow(spec: &FlowSpec) -> Result<Report> {
         ("loss".into(), "", "population loss L = E[(f - f*)^2]/2".into()),
         ("gradient_norm".into(), "", "Euclidean norm of the gradient over all weights".into()),
     ];
+    let readouts = matches!(spec.rule, Training::TwoLayer(_));
+    if readouts {
+        columns.extend((1..=spec.students).map(|i| (format!("a_{i}"), "", format!("readout of student {i}"))));
+    }
     columns.extend(entries(spec.students, spec.teachers).into_iter().map(|(name, meaning)| (name, "", meaning)));
     let named: Vec<(&str, &'static str, &str)> =
         columns.iter().map(|(name, unit, meaning)| (name.as_str(), *unit, meaning.as_str())).collect();
     let mut table = Table::new("trajectory", &named);
     for frame in &trajectory.frames {
         let mut row = vec![frame.time.into(), frame.loss.into(), frame.gradient_norm.into()];
+        if readouts {
+            row.extend(frame.overlaps.readouts().row(0).iter().map(|&a| Value::from(a)));
+        }
         row.extend(packed(&frame.overlaps).into_iter().map(Value::from));
         table.push(row);
     }
@@ -133,8 +143,14 @@ pub fn flow(spec: &FlowSpec) -> Result<Report> {
 /// Gradient flow, or SGD at d = infinity.
 fn integrated(spec: &FlowSpec, start: &Weights, teacher: &Teacher, times: &[f64]) -> Result<(Trajectory, Outcome)> {
     let Some(rule) = spec.sgd else {
-        return Ok((evolve(start, teacher, 0, times, spec.tolerance, spec.integrator)?, Outcome::Finished));
+        let rule = spec.rule.checked(spec.students, spec.dimension.unwrap_or(spec.students + spec.teachers))?;
+        let trajectory = evolve_by(rule, start, teacher, 0, times, spec.tolerance, spec.integrator)?;
+        return Ok((trajectory, Outcome::Finished));
     };
+    if !spec.rule.is_gradient_flow() {
+        let problem = format!("the rule {} has no learning rate; leave out --learning-rate", spec.rule);
+        return Err(Error::Spec { action: ACTION, problem });
+    }
     if spec.integrator != Integrator::Dop853 {
         let problem = "the equations of SGD are integrated by dop853; leave out --integrator rkc".into();
         return Err(Error::Spec { action: ACTION, problem });

@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::spectrum::{push_spectrum, spectrum_columns};
 use crate::error::{Error, Result};
 use crate::landscape::catalogue::{Catalogue, Census};
+use crate::landscape::ruled::TwoLayerPoint;
 use crate::landscape::{Point, Problem};
-use crate::model::{Activation, InitialLaw, Teacher, TeacherSpec};
+use crate::model::{Activation, InitialLaw, Teacher, TeacherSpec, Training};
 use crate::numerics::{memory, statistics};
 use crate::report::{Report, Table, Value};
 
@@ -30,6 +31,8 @@ pub struct LandscapeSpec {
     pub seed: u64,
     pub teacher: TeacherSpec,
     pub activation: Activation,
+    #[serde(skip_serializing_if = "Training::is_gradient_flow")]
+    pub rule: Training,
 }
 
 impl Default for LandscapeSpec {
@@ -43,6 +46,7 @@ impl Default for LandscapeSpec {
             seed: 1,
             teacher: TeacherSpec::default(),
             activation: Activation::default(),
+            rule: Training::default(),
         }
     }
 }
@@ -74,7 +78,12 @@ impl LandscapeSpec {
         let teacher = self.teacher.build(self.teachers)?.with_activation(self.activation)?;
         let dimension = self.dimension.unwrap_or(self.students + self.teachers);
         let law = InitialLaw::new(dimension, self.init_scale, &teacher)?;
-        Ok(Problem { students: self.students, teacher, law, seed: self.seed })
+        if let Training::Sgd(_) = self.rule {
+            let problem = "SGD at a finite learning rate does not rest at critical points of the loss".into();
+            return Err(Error::Spec { action: ACTION, problem });
+        }
+        let rule = self.rule.checked(self.students, dimension)?;
+        Ok(Problem { students: self.students, teacher, law, seed: self.seed, rule })
     }
 }
 
@@ -124,10 +133,19 @@ pub(super) fn report(verb: &'static str, spec: &LandscapeSpec, census: &Census, 
         ("minima", rows.into_iter().map(|(_, row)| row).collect::<Vec<_>>().into()),
     ];
     report.results.extend(results.into_iter().map(|(name, value)| (name.to_string(), value)));
-    report.tables = vec![minima, runs_table(census), spectrum_table(census)];
+    report.tables = vec![minima, runs_table(census, problem.rule), spectrum_table(census)];
+    let trained: Vec<_> = census.classes.iter().filter_map(|class| class.two_layer.as_ref()).collect();
+    if !trained.is_empty() {
+        let named = trained.iter().enumerate().map(|(i, point)| ((i + 1).to_string(), *point));
+        report.tables.push(two_layer_table(named));
+    }
+    if !problem.rule.is_gradient_flow() {
+        report.results.insert("rule".into(), problem.rule.to_string().into());
+    }
     arrays(&mut report, census, &problem.teacher);
     report.notes.push(format!(
-        "Shares with 95 % Clopper-Pearson intervals are those of gradient flow from w ~ N(0, s^2 I/d), d = {}, s = {}: they depend on both.",
+        "Shares with 95 % Clopper-Pearson intervals are those of {} from w ~ N(0, s^2 I/d), d = {}, s = {}: they depend on both.",
+        if problem.rule.is_gradient_flow() { "gradient flow".to_string() } else { format!("the rule {}", problem.rule) },
         problem.law.dimension, problem.law.scale
     ));
     if census.unresolved() > 0 {
@@ -207,25 +225,30 @@ fn minima_table(census: &Census) -> Table {
     table
 }
 
-fn runs_table(census: &Census) -> Table {
+fn runs_table(census: &Census, rule: Training) -> Table {
     let mut table = Table::new(
         "runs",
         &[
-            ("run", "", "number of the run; its start is a function of seed and run"),
-            ("point", "", "number of the point it ended in (table minima); missing: unresolved"),
-            ("loss", "", "population loss at the run's own polished end"),
-            ("residual", "", "largest gradient entry there"),
-            ("ending", "", "newton, exact-zero (constructed) or pseudo-inverse (a saddle or degenerate point)"),
-            ("gradient_norm", "", "Euclidean gradient norm at which the flow was left"),
-            ("time", "t", "time of gradient flow there"),
-            ("evaluations", "", "gradients the flow used"),
-            ("moved", "", "Euclidean distance from there to the point"),
-        ],
+            [
+                ("run", "", "number of the run; its start is a function of seed and run"),
+                ("point", "", "number of the point it ended in (table minima); missing: unresolved"),
+                ("loss", "", "population loss at the run's own polished end"),
+                ("residual", "", "largest gradient entry there"),
+                ("ending", "", "newton, exact-zero (constructed) or pseudo-inverse (a saddle or degenerate point)"),
+                ("gradient_norm", "", "Euclidean gradient norm at which the flow was left"),
+                ("time", "t", "time of gradient flow there"),
+                ("evaluations", "", "gradients the flow used"),
+                ("moved", "", "Euclidean distance from there to the point"),
+            ]
+            .as_slice(),
+            rule_columns(rule),
+        ]
+        .concat(),
     );
     for (run, record, class) in &census.runs {
         let reason = || Value::Missing(record.reason.clone().unwrap_or_else(|| "unresolved".into()));
         let real = |x: Option<f64>| x.map_or_else(reason, Value::real);
-        table.push(vec![
+        let mut row = vec![
             (*run).into(),
             class.map_or_else(reason, |class| (class + 1).into()),
             real(record.loss),
@@ -235,6 +258,80 @@ fn runs_table(census: &Census) -> Table {
             real(record.time),
             record.evaluations.map_or_else(reason, Value::from),
             real(record.moved),
+        ];
+        let details = &record.details;
+        match rule {
+            Training::Descent(_) => {
+                let stopped = details.stopped.as_ref();
+                row.push(real(stopped.map(|s| s.loss)));
+                row.push(real(stopped.map(|s| s.gradient_norm)));
+                row.push(stopped.map_or_else(reason, |s| s.steps.into()));
+                row.push(stopped.map_or_else(reason, |s| if s.converged { "yes" } else { "no" }.into()));
+            }
+            Training::Stiefel => {
+                let none = || Value::Missing("students and teachers do not fill the space".into());
+                for pick in [|c: (i8, i8)| c.0, |c: (i8, i8)| c.1] {
+                    row.push(details.components.map_or_else(none, |c| Value::Integer(pick(c).into())));
+                }
+            }
+            Training::TwoLayer(_) => row.push(real(details.least_readout)),
+            _ => {}
+        }
+        table.push(row);
+    }
+    table
+}
+
+/// Further columns of the table of runs.
+fn rule_columns(rule: Training) -> &'static [(&'static str, &'static str, &'static str)] {
+    match rule {
+        Training::Descent(_) => &[
+            ("stop_loss", "", "population loss where descent stopped, as a training run would report it"),
+            ("stop_gradient_norm", "", "Euclidean norm of the tangent gradient there"),
+            ("stop_steps", "", "steps of descent"),
+            ("stop_converged", "", "whether the gradient reached the rule's bound"),
+        ],
+        Training::Stiefel => {
+            &[("component_start", "", "sign of det(W V^T) at the start"), ("component_end", "", "the same at the end")]
+        }
+        Training::TwoLayer(_) => &[("least_readout", "", "smallest trained readout, with its sign")],
+        _ => &[],
+    }
+}
+
+/// What training both layers makes of points.
+pub(super) fn two_layer_table<'a>(points: impl Iterator<Item = (String, &'a TwoLayerPoint)>) -> Table {
+    let mut table = Table::new(
+        "two_layer",
+        &[
+            ("point", "", "the point, given by the trained weights of its lowest run"),
+            ("least_readout", "", "smallest readout a_i, with its sign"),
+            ("negative", "", "units with a_i < 0"),
+            ("silent", "", "units with a_i = 0, which add nothing at any w_i"),
+            ("dead", "", "units of norm zero"),
+            ("unstable", "", "negative eigenvalues of the Hessian by (W, a) inside span(W, V)"),
+            ("neutral", "", "its zero eigenvalues"),
+            (
+                "neutral_expected",
+                "",
+                "one rescaling for each unit with norm, and the zero modes of the one-layer point",
+            ),
+            ("min_transverse_eigenvalue", "", "smallest eigenvalue across the span, once per further dimension"),
+            ("residual", "", "largest gradient entry by both layers"),
+        ],
+    );
+    for (name, point) in points {
+        table.push(vec![
+            name.into(),
+            point.least_readout.into(),
+            point.negative.into(),
+            point.silent.into(),
+            point.dead.into(),
+            point.index.unstable.into(),
+            point.index.neutral.into(),
+            point.expected_neutral.into(),
+            point.transverse.first().copied().unwrap_or(f64::INFINITY).into(),
+            point.residual.into(),
         ]);
     }
     table

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::spectrum::{push_spectrum, spectrum_columns};
 use crate::error::{Error, Result};
 use crate::landscape::fixed_point::relax;
-use crate::landscape::{Point, Verdict};
-use crate::model::{Activation, Overlaps, Teacher, TeacherSpec, Weights, file};
+use crate::landscape::{Point, Verdict, settle_by_rule};
+use crate::model::{Activation, Overlaps, Teacher, TeacherSpec, Training, Weights, file};
 use crate::report::{Report, Table, Value};
 
 /// How long the weight vectors in a file are.
@@ -47,6 +47,9 @@ pub struct StabilitySpec {
     pub point: Option<usize>,
     #[serde(default)]
     pub activation: Activation,
+    /// Rule whose Hessian is asked for; `None`: the database's own, or gradient flow for a file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<Training>,
 }
 
 /// A network read from files: weights in reduced coordinates, teacher, what was assumed.
@@ -70,12 +73,17 @@ pub fn stability(spec: &StabilitySpec) -> Result<Report> {
             let network = read_network(spec)?;
             let teacher = network.teacher;
             (dimension, assumed) = (network.dimension, network.assumed);
-            let given = Point::in_dimension(&network.weights, &teacher, 0, Some(dimension))?;
+            let rule = spec.rule.unwrap_or_default().checked(network.weights.students(), dimension)?;
+            let given = Point::by_rule(rule, &network.weights, &teacher, 0, Some(dimension))?;
             report.results.insert("gradient_as_given".into(), given.residual.into());
             let mut found = vec![("as given".into(), given)];
-            match relax(&network.weights, &teacher, 0) {
-                Ok((weights, _)) => {
-                    let near = Point::in_dimension(&weights, &teacher, 0, Some(dimension))?;
+            let near = match rule {
+                Training::GradientFlow => relax(&network.weights, &teacher, 0).map(|found| found.0),
+                _ => settle_by_rule(rule, &network.weights, &teacher, 0).map(|settled| settled.weights),
+            };
+            match near {
+                Ok(weights) => {
+                    let near = Point::by_rule(rule, &weights, &teacher, 0, Some(dimension))?;
                     let distance = distance(&network.weights, &weights);
                     report.results.insert("distance".into(), distance.into());
                     report.notes.push(format!(
@@ -105,7 +113,15 @@ pub fn stability(spec: &StabilitySpec) -> Result<Report> {
             };
             assumed = vec![format!("Stored problem: {}.", catalogue.summary())];
             dimension = catalogue.problem().law.dimension;
-            points = vec![(format!("point {number}"), class.point.clone())];
+            let point = match spec.rule {
+                None => class.point.clone(),
+                Some(rule) => {
+                    let rule = rule.checked(class.point.weights.students(), dimension)?;
+                    let teacher = &catalogue.problem().teacher;
+                    Point::by_rule(rule, &class.point.weights, teacher, 0, Some(dimension))?
+                }
+            };
+            points = vec![(format!("point {number}"), point)];
         }
         _ => {
             return Err(Error::Spec {

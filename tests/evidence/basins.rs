@@ -5,7 +5,7 @@ use committee::dynamics::Descent;
 use committee::landscape::fixed_point::settle_by;
 use committee::landscape::{Problem, Settled};
 use committee::model::symmetry::distance;
-use committee::model::{InitialLaw, Teacher};
+use committee::model::{InitialLaw, Teacher, Training};
 use rayon::prelude::*;
 
 fn same(a: &Settled, b: &Settled, loss: (f64, f64), teacher: &Teacher) -> bool {
@@ -19,7 +19,7 @@ type Row = (u64, bool, bool, [f64; 3]);
 fn compare(students: usize, runs: u64, bar: f64, lines: &mut Lines) {
     let teacher = Teacher::orthonormal(17).unwrap();
     let law = InitialLaw::new(17, 1.0, &teacher).unwrap();
-    let problem = Problem { students, teacher, law, seed: 1 };
+    let problem = Problem { students, teacher, law, seed: 1, rule: Training::GradientFlow };
     let teacher = &problem.teacher;
     let mut rows: Vec<Row> = (0..runs)
         .into_par_iter()

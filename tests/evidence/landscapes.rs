@@ -6,7 +6,7 @@ use committee::landscape::ansatz::{Guess, solve};
 use committee::landscape::catalogue::{Catalogue, Census};
 use committee::landscape::fixed_point::relax;
 use committee::landscape::{Point, Problem, Verdict};
-use committee::model::{InitialLaw, Teacher, Weights};
+use committee::model::{InitialLaw, Teacher, Training, Weights};
 use committee::numerics::{linalg, statistics};
 use committee::population::hessian;
 use ndarray::Array2;
@@ -14,7 +14,7 @@ use ndarray::Array2;
 fn census(students: usize, dimension: usize, runs: u64) -> Census {
     let teacher = Teacher::orthonormal(17).unwrap();
     let law = InitialLaw::new(dimension, 1.0, &teacher).unwrap();
-    let problem = Problem { students, teacher, law, seed: 1 };
+    let problem = Problem { students, teacher, law, seed: 1, rule: Training::GradientFlow };
     let mut catalogue = Catalogue::open(None, problem, "orthonormal").unwrap();
     catalogue.fill(runs, &|_, _, _| true).unwrap();
     catalogue.census(runs).unwrap()

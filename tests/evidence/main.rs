@@ -14,5 +14,6 @@ mod leaky;
 mod learning_rates;
 mod lines;
 mod phase;
+mod rules;
 mod validate;
 mod widen;

@@ -216,7 +216,14 @@ fn flow_replays_a_run() {
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one JSON document");
     let teacher = committee::model::Teacher::orthonormal(4).unwrap();
     let law = committee::model::InitialLaw::new(8, 1.0, &teacher).unwrap();
-    let run3 = committee::landscape::Problem { students: 4, teacher, law, seed: 1 }.run(3);
+    let run3 = committee::landscape::Problem {
+        students: 4,
+        teacher,
+        law,
+        seed: 1,
+        rule: committee::model::Training::GradientFlow,
+    }
+    .run(3);
     let last = report["final_loss"].as_f64().unwrap();
     assert!((last - run3.loss).abs() < 1e-6, "{last} against {}", run3.loss);
 }

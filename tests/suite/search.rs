@@ -3,13 +3,13 @@
 use committee::dynamics::Descent;
 use committee::landscape::fixed_point::settle_by;
 use committee::landscape::{Ending, Point, Problem, Verdict, nearest_zero, polish, settle};
-use committee::model::{InitialLaw, Teacher, Weights};
+use committee::model::{InitialLaw, Teacher, Training, Weights};
 use committee::population::risk_exact;
 use ndarray::{Array2, array};
 
 fn problem(students: usize, teacher: Teacher, dimension: usize) -> Problem {
     let law = InitialLaw::new(dimension, 1.0, &teacher).unwrap();
-    Problem { students, teacher, law, seed: 1 }
+    Problem { students, teacher, law, seed: 1, rule: Training::GradientFlow }
 }
 
 #[test]

@@ -1,0 +1,342 @@
+//! Training rules other than gradient flow: both layers, norms held, orthonormal students, descent with a finite step.
+
+use crate::lines::Lines;
+use committee::dynamics::{Descent as Flow, Integrator, descend, evolve_by};
+use committee::landscape::catalogue::{Catalogue, Census};
+use committee::landscape::{Problem, Verdict, polish};
+use committee::model::{
+    Constraint, Descent, InitialLaw, Normalisation, Overlaps, Teacher, Training, TwoLayer, WeightDecay, Weights,
+};
+use committee::numerics::{linalg, statistics};
+use committee::population::{Field, constrained_gradient, hessian};
+use ndarray::Array2;
+
+fn problem(students: usize, teachers: usize, dimension: usize, rule: Training) -> Problem {
+    let teacher = Teacher::orthonormal(teachers).unwrap();
+    let law = InitialLaw::new(dimension, 1.0, &teacher).unwrap();
+    Problem { students, teacher, law, seed: 1, rule }
+}
+
+fn census(problem: Problem, runs: u64) -> Census {
+    let mut catalogue = Catalogue::open(None, problem, "orthonormal").unwrap();
+    catalogue.fill(runs, &|_, _, _| true).unwrap();
+    catalogue.census(runs).unwrap()
+}
+
+fn negative(matrix: &Array2<f64>) -> usize {
+    linalg::eigvalsh(matrix.view()).unwrap().iter().filter(|&&x| x < -1e-10).count()
+}
+
+/// Both layers trained, K = M = 8, 12, 17: the landscape is that of one layer, with one zero mode for each unit.
+#[test]
+#[ignore = "evidence"]
+fn quick_two_layer() {
+    let mut lines = Lines::new("quick_two_layer");
+    for (k, runs) in [(8, 500), (12, 500), (17, 1000)] {
+        for rate in [1.0, 5.0] {
+            let rule = Training::TwoLayer(TwoLayer { readout_rate: rate });
+            let both = census(problem(k, k, k, rule), runs);
+            let (mut loss, mut index, mut zeros, mut least, mut odd) = (0.0f64, 0, 0, f64::INFINITY, 0);
+            for class in &both.classes {
+                let layers = class.two_layer.as_ref().unwrap();
+                least = least.min(layers.least_readout);
+                zeros += usize::from(layers.index.neutral != k - layers.dead);
+                if layers.negative + layers.silent + layers.dead > 0 {
+                    odd += 1;
+                    lines.note(&format!("a unit without a positive readout: {}, {layers:?}", class.point.family.name));
+                    continue;
+                }
+                // The one-layer point from the equivalent rows, by one-layer code alone.
+                let teacher = Teacher::orthonormal(k).unwrap();
+                let one = Weights::new(class.point.weights.rows().clone(), None, &teacher).unwrap();
+                let (one, _) = polish(&one, &teacher, 0).unwrap().expect("a minimum");
+                loss = loss.max((committee::population::risk_exact(&one, &teacher, 0) - class.point.loss).abs());
+                let found = negative(&hessian(&one, &teacher, 0).unwrap().span);
+                index += usize::from(found != layers.index.unstable);
+            }
+            let head = format!("K = M = d = {k}, rate {rate}, {runs} runs");
+            let count = both.classes.len();
+            lines.line(&format!("{head}: unresolved"), both.unresolved(), "0", both.unresolved() == 0);
+            lines.line(
+                &format!("{head}: largest loss difference to one layer"),
+                format!("{loss:.1e}"),
+                "1e-12",
+                loss < 1e-12,
+            );
+            lines.line(
+                &format!("{head}: points with another index than one layer"),
+                format!("{index} of {count}"),
+                "0",
+                index == 0,
+            );
+            lines.line(
+                &format!("{head}: points whose zero modes are not K - dead"),
+                format!("{zeros} of {count}"),
+                "0",
+                zeros == 0,
+            );
+            lines.line(&format!("{head}: points with a unit a_i <= 0 or dead"), odd, "shown", true);
+            lines.note(&format!("smallest readout at a point: {least:.3e}"));
+        }
+    }
+    // a_i^2/eta_a - |w_i|^2/eta_w, on both integrators without help, and as the search flows.
+    let p = problem(8, 8, 16, Training::GradientFlow);
+    let start = p.start(4).unwrap();
+    let rate = 2.0;
+    let rule = Training::TwoLayer(TwoLayer { readout_rate: rate });
+    let invariants = |overlaps: &Overlaps| -> Vec<f64> {
+        (0..8).map(|i| overlaps.readouts()[[0, i]].powi(2) / rate - overlaps.q()[[i, i]]).collect()
+    };
+    let change = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    for (name, integrator, tolerance, bar) in
+        [("dop853, 1e-13", Integrator::Dop853, 1e-13, 1e-10), ("rkc, 1e-10", Integrator::Rkc, 1e-10, 1e-4)]
+    {
+        let times = [0.0, 1.0, 10.0, 100.0, 400.0];
+        let path = evolve_by(rule, &start, &p.teacher, 0, &times, tolerance, integrator).unwrap();
+        let first = invariants(&path.frames[0].overlaps);
+        let worst = path.frames.iter().map(|f| change(&invariants(&f.overlaps), &first)).fold(0.0, f64::max);
+        lines.line(
+            &format!("conserved quantities to t = 400, {name}: largest change"),
+            format!("{worst:.1e}"),
+            &format!("{bar:e}"),
+            worst < bar,
+        );
+    }
+    let mut flow = Flow::by(rule, &start, &p.teacher, 0).unwrap();
+    flow.until(1e-6, 100_000).unwrap();
+    let worst =
+        change(&invariants(&flow.weights(&start).overlaps(&p.teacher)), &invariants(&start.overlaps(&p.teacher)));
+    lines.line("the same in the search, put back after each step", format!("{worst:.1e}"), "1e-13", worst < 1e-13);
+    lines.close();
+}
+
+/// Norms held: the Hessian without the constraint says something else than the one on it.
+#[test]
+#[ignore = "evidence"]
+fn quick_constrained() {
+    let mut lines = Lines::new("quick_constrained");
+    for (rule, constraint) in [(Training::Sphere, Constraint::Sphere), (Training::Stiefel, Constraint::Stiefel)] {
+        let p = problem(17, 17, 17, rule);
+        let teacher = p.teacher.clone();
+        let found = census(p, 300);
+        let mut different = 0;
+        for class in &found.classes {
+            let point = &class.point;
+            let plain = hessian(&point.weights, &teacher, 0).unwrap();
+            let (inside, across) = (negative(&plain.span), negative(&plain.transverse));
+            different += usize::from(
+                inside + across != point.spectrum.span_index.unstable + point.spectrum.transverse_index.unstable,
+            );
+            lines.note(&format!(
+                "{rule}: {} runs, {} ({}), loss {:.9}, on the constraint {} negative eigenvalues (least {:.6}), without it {inside} inside and {across} across (least {:.6}), residual {:.1e}",
+                class.hits, point.family.name, point.verdict.name(), point.loss, point.spectrum.span_index.unstable,
+                point.spectrum.min_span(), linalg::eigvalsh(plain.span.view()).unwrap()[0], point.residual
+            ));
+            let violation = constraint.violation(point.weights.rows().view());
+            assert!(violation < 1e-13, "{violation:e}");
+        }
+        lines.line(
+            &format!("{rule}, K = M = 17, 300 runs: unresolved"),
+            found.unresolved(),
+            "0",
+            found.unresolved() == 0,
+        );
+        let residual = found.classes.iter().map(|class| class.point.residual).fold(0.0, f64::max);
+        lines.line(&format!("{rule}: largest residual"), format!("{residual:.1e}"), "1e-13", residual <= 1e-13);
+        lines.line(
+            &format!("{rule}: points whose index is another without the constraint"),
+            format!("{different} of {}", found.classes.len()),
+            "reported",
+            true,
+        );
+    }
+    lines.close();
+}
+
+/// Orthonormal students, K = M = d = 17: what the flow does, what the quartic predicts, and why Gram-Schmidt does not converge.
+#[test]
+#[ignore = "evidence"]
+fn stiefel() {
+    let mut lines = Lines::new("stiefel");
+    let p = problem(17, 17, 17, Training::Stiefel);
+    let found = census(p.clone(), 2000);
+    for class in &found.classes {
+        let point = &class.point;
+        lines.note(&format!(
+            "{:4} runs, loss {:.10}, {}, {}, {}, eigenvalue {:.7}, across {:.6}",
+            class.hits,
+            point.loss,
+            point.verdict.name(),
+            point.family.name,
+            point.family.isotropy,
+            point.spectrum.min_span(),
+            point.spectrum.min_transverse()
+        ));
+    }
+    lines.line("2000 flows: unresolved", found.unresolved(), "0", found.unresolved() == 0);
+    let changed = found.runs.iter().filter(|run| run.1.details.components.is_some_and(|(a, b)| a != b)).count();
+    lines.line("flows that change component of O(17)", changed, "0", changed == 0);
+    let mut times: Vec<f64> = found.runs.iter().filter_map(|run| run.1.time).collect();
+    times.sort_by(f64::total_cmp);
+    lines.note(&format!(
+        "time of the flow to gradient 1e-4: median {:.0}, largest {:.0} (100 times as many steps of 0.01)",
+        times[1000], times[1999]
+    ));
+    // The slow stage: once R 1 = 1 the velocity is the tangent part of asin(R)/(2 pi) - R/(2 pi) = R^3/(12 pi) + ...
+    let mut ratios = Vec::new();
+    for run in 0..10 {
+        let start = p.start(run).unwrap();
+        let path = evolve_by(Training::Stiefel, &start, &p.teacher, 0, &[30.0], 1e-9, Integrator::Rkc).unwrap();
+        let r = path.frames[0].overlaps.r();
+        let quartic =
+            Constraint::Stiefel.tangent(r.view(), r.mapv(|x| x.powi(3) / (12.0 * std::f64::consts::PI)).view());
+        let size = quartic.iter().map(|x| x * x).sum::<f64>().sqrt();
+        let off = r.sum_axis(ndarray::Axis(1)).iter().map(|x| (x - 1.0).abs()).fold(0.0, f64::max);
+        ratios.push(path.frames[0].gradient_norm / size);
+        lines.note(&format!(
+            "run {run} at t = 30: largest |R 1 - 1| {off:.1e}, velocity over that of the quartic {:.3}",
+            ratios[run as usize]
+        ));
+    }
+    let (low, high) =
+        (ratios.iter().copied().fold(f64::INFINITY, f64::min), ratios.iter().copied().fold(0.0, f64::max));
+    lines.line(
+        "velocity over that of the quartic at t = 30",
+        format!("{low:.3} to {high:.3}"),
+        "1 to 2 (higher orders add)",
+        low >= 1.0 && high < 2.0,
+    );
+    // Descent with step 0.2: polar factor against Gram-Schmidt, to a tangent gradient of 1e-9.
+    for (then, most) in
+        [(Normalisation::Stiefel, 20_000), (Normalisation::GramSchmidt, 20_000), (Normalisation::GramSchmidt, 400_000)]
+    {
+        let rule = Descent { step: 0.2, then, steps: most, ..Descent::default() };
+        let (mut open, mut worst, mut least, mut triangular, mut moves) = (0, 0.0f64, f64::INFINITY, 0.0f64, 0.0f64);
+        let runs = if most > 20_000 { 20 } else { 200 };
+        for run in 0..runs {
+            let (end, stopped) = descend(&p.start(run).unwrap(), &p.teacher, 0, &rule).unwrap();
+            if stopped.converged {
+                continue;
+            }
+            open += 1;
+            (worst, least) = (worst.max(stopped.gradient_norm), least.min(stopped.gradient_norm));
+            // A fixed point of a Gram-Schmidt step: G W^T is lower triangular, not symmetric.
+            let gradient = Field::new(&end, &p.teacher, 0).gradient_at(end.rows().view());
+            let product = gradient.dot(&end.rows().t());
+            let upper = product.indexed_iter().filter(|((i, j), _)| i < j).map(|(_, x)| x.abs()).fold(0.0, f64::max);
+            triangular = triangular.max(upper);
+            let (next, _) = descend(&end, &p.teacher, 0, &Descent { steps: 1000, ..rule }).unwrap();
+            moves = moves.max(linalg::max_abs(&(next.rows() - end.rows())));
+        }
+        lines.line(
+            &format!("descent step 0.2, {then:?}, {most} steps, {runs} runs: not converged"),
+            format!("{open}"),
+            if then == Normalisation::Stiefel { "<= 5 %" } else { "reported" },
+            then != Normalisation::Stiefel || open <= runs / 20,
+        );
+        if open > 0 {
+            lines.note(&format!("of these: tangent gradient {least:.1e} to {worst:.1e}, largest |(G W^T)_ij| above the diagonal {triangular:.1e}, largest move in 1000 further steps {moves:.1e}"));
+        }
+    }
+    // The flow goes on from where Gram-Schmidt stalls, so those are no critical points.
+    let rule = Descent { step: 0.2, then: Normalisation::GramSchmidt, steps: 20_000, ..Descent::default() };
+    let stalled = (0..200).find_map(|run| {
+        let (end, stopped) = descend(&p.start(run).unwrap(), &p.teacher, 0, &rule).unwrap();
+        (!stopped.converged).then_some((end, stopped))
+    });
+    if let Some((end, stopped)) = stalled {
+        let mut field = Field::new(&end, &p.teacher, 0);
+        let tangent = constrained_gradient(&mut field, end.rows(), Constraint::Stiefel, 0.0);
+        let mut flow = Flow::by(Training::Stiefel, &end, &p.teacher, 0).unwrap();
+        flow.until(1e-8, 100_000).unwrap();
+        let loss = committee::population::risk_exact(&flow.weights(&end), &p.teacher, 0);
+        lines.line(
+            "a stalled state: tangent gradient, loss, loss after the flow",
+            format!("{:.3e}, {:.9}, {loss:.9}", tangent.iter().map(|x| x * x).sum::<f64>().sqrt(), stopped.loss),
+            "the flow falls",
+            loss < stopped.loss - 1e-6,
+        );
+    }
+    lines.close();
+}
+
+/// Shares of the lowest point for each rule at K = 17, 18, 19 and M = 17, with the time of the search. A few minutes.
+#[test]
+#[ignore = "evidence"]
+fn rule_shares() {
+    let mut lines = Lines::new("rule_shares");
+    let descent = |then| Training::Descent(Descent { then, ..Descent::default() });
+    let rules = [
+        Training::GradientFlow,
+        Training::TwoLayer(TwoLayer::default()),
+        Training::Sphere,
+        Training::Stiefel,
+        Training::WeightDecay(WeightDecay { gamma: 0.01 }),
+        descent(Normalisation::None),
+        descent(Normalisation::Sphere),
+        descent(Normalisation::Stiefel),
+        descent(Normalisation::GramSchmidt),
+    ];
+    let mut total = 0.0;
+    for k in [17, 18, 19] {
+        for d in if k == 17 { vec![17, 1000] } else { vec![19] } {
+            for rule in rules {
+                let discrete = matches!(rule, Training::Descent(_));
+                let runs = match (k, discrete) {
+                    (17, false) => 2000,
+                    (17, true) => 400,
+                    (_, false) => 300,
+                    (_, true) => 60,
+                };
+                let begun = std::time::Instant::now();
+                let found = census(problem(k, 17, d, rule), runs);
+                let seconds = begun.elapsed().as_secs_f64() / runs as f64;
+                total += if d != 1000 { 1e4 * seconds } else { 0.0 };
+                let Some(first) = found.classes.first() else { continue };
+                let hits = found
+                    .classes
+                    .iter()
+                    .filter(|c| c.point.verdict == Verdict::GlobalMinimum || c.point.loss < first.point.loss + 1e-9)
+                    .map(|c| c.hits)
+                    .sum::<usize>();
+                let (low, high) = statistics::clopper_pearson(hits, runs as usize, 0.95);
+                let stopped: Vec<_> = found.runs.iter().filter_map(|run| run.1.details.stopped).collect();
+                let converged = stopped.iter().filter(|s| s.converged).count();
+                lines.line(
+                    &format!("K = {k}, d = {d}, {rule}, {runs} runs: share of the lowest loss {:.6}", first.point.loss),
+                    format!(
+                        "{:.2} % ({:.2} to {:.2}); {} points, {} unresolved{}; {:.1} ms a run",
+                        100.0 * hits as f64 / runs as f64,
+                        100.0 * low,
+                        100.0 * high,
+                        found.classes.len(),
+                        found.unresolved(),
+                        if discrete { format!("; stopped by its gradient: {converged}") } else { String::new() },
+                        1e3 * seconds
+                    ),
+                    "unresolved <= 1 %",
+                    found.unresolved() * 100 <= runs as usize,
+                );
+                if k > 17 {
+                    for class in found.classes.iter().take(3) {
+                        lines.note(&format!(
+                            "{} runs, loss {:.9}, {}, {}",
+                            class.hits,
+                            class.point.loss,
+                            class.point.verdict.name(),
+                            class.point.family.name
+                        ));
+                    }
+                    for (run, record, _) in found.runs.iter().filter(|run| run.2.is_none()).take(2) {
+                        lines.note(&format!("run {run}: {}", record.reason.as_deref().unwrap_or_default()));
+                    }
+                }
+            }
+        }
+    }
+    lines.note(&format!(
+        "10 000 runs of each rule at K = 17, 18, 19 would take {:.0} minutes on this machine as it was",
+        total / 60.0
+    ));
+    lines.close();
+}
