@@ -1,7 +1,9 @@
 //! The options of a training rule, shared by the verbs that train.
 
 use crate::error::{Error, Result};
-use crate::model::{Schedule, Sgd, Training};
+use std::str::FromStr;
+
+use crate::model::{Constraint, Schedule, Sgd, Training, TwoLayer};
 
 #[derive(clap::Args)]
 pub struct RuleArguments {
@@ -48,6 +50,62 @@ impl RuleArguments {
         }
         self.apply(rule.get_or_insert_with(Sgd::default));
         Ok(())
+    }
+}
+
+/// What one-pass SGD does beyond its plain step.
+#[derive(clap::Args)]
+pub struct SgdArguments {
+    #[command(flatten)]
+    plain: RuleArguments,
+    /// sgd, two-layer[:RATE] (readouts trained at RATE times the learning rate), sphere (norms held) or stiefel (students
+    /// held orthonormal) [default: sgd]
+    #[arg(long, value_name = "RULE")]
+    rule: Option<SgdRule>,
+    /// Heavy-ball momentum mu, from 0 to below 1 [default: 0]
+    #[arg(long, value_name = "MU", allow_negative_numbers = true)]
+    momentum: Option<f64>,
+}
+
+impl SgdArguments {
+    /// Overwrites what was given.
+    pub fn apply(&self, rule: &mut Sgd) {
+        self.plain.apply(rule);
+        super::override_fields!(rule, self: momentum);
+        if let Some(SgdRule { constraint, readout_rate }) = self.rule {
+            (rule.constraint, rule.readout_rate) = (constraint, readout_rate);
+        }
+    }
+}
+
+/// A rule of one-pass SGD by its name.
+#[derive(Clone, Copy, Debug)]
+struct SgdRule {
+    constraint: Constraint,
+    readout_rate: f64,
+}
+
+impl FromStr for SgdRule {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<SgdRule> {
+        let unknown = || Error::Spec {
+            action: "read the rule",
+            problem: format!("{text:?} is none of sgd, two-layer[:RATE], sphere, stiefel"),
+        };
+        let (mut constraint, mut readout_rate) = (Constraint::Free, 0.0);
+        match text.trim().split_once(':') {
+            None => match text.trim() {
+                "sgd" => {}
+                "two-layer" => readout_rate = TwoLayer::default().readout_rate,
+                "sphere" => constraint = Constraint::Sphere,
+                "stiefel" => constraint = Constraint::Stiefel,
+                _ => return Err(unknown()),
+            },
+            Some(("two-layer", rate)) => readout_rate = rate.parse().map_err(|_| unknown())?,
+            Some(_) => return Err(unknown()),
+        }
+        Ok(SgdRule { constraint, readout_rate })
     }
 }
 
@@ -140,6 +198,17 @@ pub fn words(rule: &Sgd) -> String {
     }
     if rule.schedule != Schedule::default() {
         text.push_str(&format!(", {}", rule.schedule));
+    }
+    match rule.constraint {
+        Constraint::Free => {}
+        Constraint::Sphere => text.push_str(", norms held"),
+        Constraint::Stiefel => text.push_str(", students orthonormal"),
+    }
+    if rule.trains_readouts() {
+        text.push_str(&format!(", readouts at {} η", rule.readout_rate));
+    }
+    if rule.momentum > 0.0 {
+        text.push_str(&format!(", momentum {}", rule.momentum));
     }
     text
 }

@@ -2,7 +2,7 @@
 
 use super::output::{Output, caption};
 use super::progress::Progress;
-use super::rule::{RuleArguments, words};
+use super::rule::{SgdArguments, words};
 use super::{interrupt, override_fields};
 use crate::error::Result;
 use crate::figure;
@@ -11,14 +11,16 @@ use crate::study::{self, SgdSpec, Simulator};
 
 const EXAMPLES: &str = "Examples:
   committee sgd --learning-rate 0.5 --time 50
+  committee sgd --rule two-layer:2 --learning-rate 0.3 --momentum 0.5 --runs 20 --time 20
   committee sgd -k 4 -m 3 --teacher graded:0.5 --learning-rate 0.3 --batch 4 --label-noise 0.2 --runs 20 --time 20
 
 The equations are those of d = infinity, from a start drawn in d dimensions; --runs simulates SGD in d dimensions
-beside them. A divergence is an answer: the report says when, and the exit code is 0.
+beside them. A divergence is an answer: the report says when, and the exit code is 0. With --rule sphere or stiefel
+the start is put on the constraint.
 Columns: time = steps / d; loss = population loss L, label noise not included; gradient_norm = Euclidean norm of
 its gradient over all weights; loss_mean, loss_deviation = mean and standard deviation over runs; in the file also
-q_i_j = w_i.w_j and r_i_m = w_i.v_m by the equations, runs = runs that had not diverged, X_mean and X_deviation of
-each overlap X over runs, and test_error_mean, test_error_deviation with --test-inputs.";
+q_i_j = w_i.w_j, r_i_m = w_i.v_m and, with two-layer, readouts a_i by the equations, runs = runs that had not diverged,
+X_mean and X_deviation of each of these X over runs, and test_error_mean, test_error_deviation with --test-inputs.";
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -49,7 +51,7 @@ pub struct Arguments {
     run: Option<u64>,
     /// Training rule; the learning rate is 0.1 by default
     #[command(flatten)]
-    rule: RuleArguments,
+    rule: SgdArguments,
     /// End of the time axis, in steps / d [default: 100]
     #[arg(long, value_name = "T")]
     time: Option<f64>,

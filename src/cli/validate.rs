@@ -2,7 +2,7 @@
 
 use super::output::{Output, caption};
 use super::progress::Progress;
-use super::rule::{RuleArguments, words};
+use super::rule::{SgdArguments, words};
 use super::{interrupt, override_fields};
 use crate::error::Result;
 use crate::figure;
@@ -13,6 +13,7 @@ use crate::study::{self, ValidateSpec};
 const EXAMPLES: &str = "Examples:
   committee validate
   committee validate -k 4 -m 3 --teacher graded:0.5 --learning-rate 0.3 --batch 4 --label-noise 0.2 --dimensions 400,4000
+  committee validate --rule sphere --dimensions 1000,40000 --runs 200 --time 4
 
 Every d starts from the same overlaps. The chain draws from the exact law of SGD at a cost free of d; networks in d
 dimensions are trained as well where B K d steps runs is at most --explicit-limit, and compared with the chain.
@@ -21,9 +22,11 @@ deviation_error; bias = root mean square of the mean over runs minus the equatio
 predicted at this d, noise = what both are by chance; largest_z = largest (mean - predicted mean) / standard error;
 p_means, p_test_error = smallest p-value over tested times, of each overlap and of all together, and over times for the
 test error on fresh inputs minus the population loss, adjusted by Holm over all tests of the report; verdict = agrees
-when both are at least 0.01. The last line judges all tests together, the two simulators against each other (means and
-variances) included. In the files: overlaps.csv (every overlap at every time), witness.csv (explicit against chain),
-risks.csv (every test error), arrays.npz (all runs, predictions and covariances).";
+when both are at least 0.01. With --rule sphere or stiefel and with --momentum the mean at finite d is not derived:
+residual is then bias, and means are tested at d of at least 25 times the runs. The last line judges all tests
+together, the two simulators against each other (means and variances) included. In the files: overlaps.csv (every
+overlap at every time), witness.csv (explicit against chain), risks.csv (every test error), arrays.npz (all runs,
+predictions and covariances).";
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -57,7 +60,7 @@ pub struct Arguments {
     run: Option<u64>,
     /// Training rule; the learning rate is 0.5 by default
     #[command(flatten)]
-    rule: RuleArguments,
+    rule: SgdArguments,
     /// End of the time axis, in steps / d [default: 10]
     #[arg(long, value_name = "T")]
     time: Option<f64>,

@@ -54,8 +54,9 @@ impl BlockSgd {
     /// Equations for states with the groups, teacher and readouts of this one.
     ///
     /// # Errors
-    /// As [`Sgd::checked`]; [`Error::Spec`] for another activation than ReLU.
+    /// As [`Sgd::checked`]; [`Error::Spec`] for another activation than ReLU and another rule than plain SGD.
     pub fn new(blocks: &Blocks, rule: Sgd, parameter: BlockParameter) -> Result<BlockSgd> {
+        rule.needs_plain("follow SGD on groups")?;
         let (partition, teacher) = (blocks.partition().clone(), blocks.teacher().clone());
         if teacher.slope != 0.0 {
             let problem = format!(

@@ -238,6 +238,10 @@ impl Inputs {
                     at += 1;
                 }
             }
+            // The readouts, where they are trained.
+            for (change, field) in change[at..].iter_mut().zip(&students) {
+                *change = -rate * rule.readout_rate * error * g.value(*field);
+            }
             for row in 0..n {
                 mean[row] += change[row];
                 if change[row] != 0.0 {

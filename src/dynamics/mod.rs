@@ -5,6 +5,7 @@ mod block_sgd;
 mod block_spectrum;
 mod finite;
 mod flow;
+mod held;
 mod rules;
 mod sgd;
 mod steady;

@@ -1,13 +1,16 @@
 //! One-pass SGD in the overlaps: the ordinary differential equations of d -> infinity (theory 06, eq. 06-overlaps).
 
+use std::borrow::Cow;
+
 use ndarray::Array2;
 
+use super::held::{check_start, hold};
 use crate::error::{Error, Result};
-use crate::model::{Frame, Overlaps, Sgd, Teacher, Trajectory};
+use crate::model::{Constraint, Frame, Overlaps, Sgd, Teacher, Trajectory};
 use crate::numerics::integrate;
 use crate::population::{
-    Fields, drift_derivatives, error_moment_derivatives, error_moments, error_moments_at, step_moment_derivatives,
-    step_moments_at,
+    Fields, drift_derivatives, error_moment_derivatives, error_moments, error_moments_at, readout_gradient,
+    step_moment_derivatives, step_moments_at,
 };
 
 /// Smallest relative tolerance that rounding of the right-hand side allows.
@@ -21,7 +24,8 @@ const LOOKS: usize = 8;
 
 /// Velocity of (Q, R) under [`Sgd`], for the readouts of a start and task 0.
 ///
-/// The state as a vector: the K (K + 1) / 2 entries Q_ij, i <= j, row by row, then R row by row. Time is steps / d.
+/// The state as a vector: the K (K + 1) / 2 entries Q_ij, i <= j, row by row, then R row by row, then the readouts a where
+/// they are trained. Time is steps / d.
 #[derive(Clone, Debug)]
 pub struct Equations<'a> {
     teacher: &'a Teacher,
@@ -35,6 +39,9 @@ pub struct Equations<'a> {
     fault: Fault,
 }
 
+/// Step of the differences that stand for the Jacobian of a rule other than plain SGD.
+const DIFFERENCE: f64 = 1e-5;
+
 /// What tests put wrong into the equations, to see that a comparison with simulations refuses them. A wrong law has to be
 /// integrated like the right one, so it cannot be made outside; nothing but tests uses this.
 #[doc(hidden)]
@@ -44,12 +51,16 @@ pub struct Fault {
     pub squares: f64,
     /// In the place of [`error_moments`].
     pub error_moments: fn(&Fields) -> Array2<f64>,
+    /// Factor on what a constraint takes away.
+    pub radial: f64,
+    /// Factor on the velocity of the readouts.
+    pub readouts: f64,
 }
 
 impl Default for Fault {
     /// No fault.
     fn default() -> Fault {
-        Fault { squares: 1.0, error_moments }
+        Fault { squares: 1.0, error_moments, radial: 1.0, readouts: 1.0 }
     }
 }
 
@@ -57,7 +68,8 @@ impl<'a> Equations<'a> {
     /// Equations of d = infinity.
     ///
     /// # Errors
-    /// As [`Sgd::checked`]; [`Error::Count`] when the teacher has several tasks.
+    /// As [`Sgd::checked`]; [`Error::Count`] when the teacher has several tasks; [`Error::Real`] when the start is not on the
+    /// rule's constraint (see [`Sgd::starting`]).
     pub fn new(start: &Overlaps, teacher: &'a Teacher, rule: Sgd) -> Result<Equations<'a>> {
         let tasks = teacher.readouts().nrows();
         if tasks != 1 {
@@ -69,15 +81,9 @@ impl<'a> Equations<'a> {
             });
         }
         let (readouts, students) = (start.readouts().clone(), start.q().nrows());
-        Ok(Equations {
-            teacher,
-            rule: rule.checked()?,
-            readouts,
-            students,
-            inverse_dimension: 0.0,
-            noise: 1.0,
-            fault: Fault::default(),
-        })
+        let rule = rule.checked()?;
+        check_start(rule.constraint, start.q())?;
+        Ok(Equations { teacher, rule, readouts, students, inverse_dimension: 0.0, noise: 1.0, fault: Fault::default() })
     }
 
     /// Gradient flow in the overlaps, in the time learning rate x steps / d: the limit of a small learning rate.
@@ -99,8 +105,12 @@ impl<'a> Equations<'a> {
     /// equation (theory 06, eq. 06-map).
     ///
     /// # Errors
-    /// [`Error::Real`] when d is below K + rank T, where the overlaps are not free.
+    /// [`Error::Real`] when d is below K + rank T, where the overlaps are not free; [`Error::Spec`] for a rule whose mean at
+    /// finite d is not derived: see [`Equations::has_map`].
     pub fn at_dimension(mut self, d: f64) -> Result<Equations<'a>> {
+        if let Some(reason) = self.without_map() {
+            return Err(Error::Spec { action: "train by SGD at finite d", problem: reason.into() });
+        }
         let needed = self.students + self.teacher.rank();
         if !(d >= needed as f64) {
             return Err(Error::Real {
@@ -112,6 +122,25 @@ impl<'a> Equations<'a> {
         }
         self.inverse_dimension = 1.0 / d;
         Ok(self)
+    }
+
+    /// Whether the mean of a step at finite d is known: not with a constraint, where a step is a ratio, and not with momentum,
+    /// where it depends on the velocity too.
+    pub fn has_map(&self) -> bool {
+        self.without_map().is_none()
+    }
+
+    /// Why there is no map.
+    pub(crate) fn without_map(&self) -> Option<&'static str> {
+        match () {
+            () if self.rule.momentum > 0.0 => {
+                Some("with momentum the overlaps are no Markov chain, and their mean at finite d is not derived")
+            }
+            () if self.rule.constraint != Constraint::Free => {
+                Some("the mean of a step that ends on the constraint is not derived at finite d")
+            }
+            () => None,
+        }
     }
 
     /// The same equations at d = infinity.
@@ -144,15 +173,28 @@ impl<'a> Equations<'a> {
         &self.rule
     }
 
-    /// Number of unknowns K (K + 1) / 2 + K M.
+    /// Number of unknowns K (K + 1) / 2 + K M, and K where the readouts are trained.
     pub fn dim(&self) -> usize {
         let k = self.students;
-        k * (k + 1) / 2 + k * self.teacher.units()
+        k * (k + 1) / 2 + k * self.teacher.units() + if self.rule.trains_readouts() { k } else { 0 }
     }
 
     /// The state as a vector.
     pub fn pack(&self, overlaps: &Overlaps) -> Vec<f64> {
-        self.flatten(overlaps.q(), overlaps.r())
+        let mut x = self.flatten(overlaps.q(), overlaps.r());
+        if self.rule.trains_readouts() {
+            x.extend(overlaps.readouts().row(0));
+        }
+        x
+    }
+
+    /// The readouts of a state, 1 x K.
+    fn readouts(&self, x: &[f64]) -> Cow<'_, Array2<f64>> {
+        if !self.rule.trains_readouts() {
+            return Cow::Borrowed(&self.readouts);
+        }
+        let k = self.students;
+        Cow::Owned(Array2::from_shape_fn((1, k), |(_, i)| x[x.len() - k + i]))
     }
 
     fn flatten(&self, q: &Array2<f64>, r: &Array2<f64>) -> Vec<f64> {
@@ -168,7 +210,7 @@ impl<'a> Equations<'a> {
     /// [`Error::NotPositive`] with the eigenvalue, [`Error::NonFinite`].
     pub fn unpack(&self, x: &[f64], tolerance: f64) -> Result<Overlaps> {
         let (q, r) = self.matrices(x);
-        Overlaps::integrated(q, r, self.readouts.clone(), self.teacher, tolerance)
+        Overlaps::integrated(q, r, self.readouts(x).into_owned(), self.teacher, tolerance)
     }
 
     fn matrices(&self, x: &[f64]) -> (Array2<f64>, Array2<f64>) {
@@ -188,7 +230,7 @@ impl<'a> Equations<'a> {
     /// Norms and angles at x.
     pub fn fields(&self, x: &[f64]) -> Fields {
         let (q, r) = self.matrices(x);
-        Fields::from_matrices(&q, &r, &self.readouts, self.teacher, 0)
+        Fields::from_matrices(&q, &r, &self.readouts(x), self.teacher, 0)
     }
 
     /// Population loss at x.
@@ -199,8 +241,9 @@ impl<'a> Equations<'a> {
     /// Writes dx/dt at time t. A zero student does not move.
     pub fn velocity(&self, time: f64, x: &[f64], velocity: &mut [f64]) {
         let (q, r) = self.matrices(x);
-        let fields = Fields::from_matrices(&q, &r, &self.readouts, self.teacher, 0);
-        let (rate, batch) = (self.rule.rate(time), self.rule.batch as f64);
+        let readouts = self.readouts(x);
+        let fields = Fields::from_matrices(&q, &r, &readouts, self.teacher, 0);
+        let (rate, batch) = (self.rule.effective_rate(time), self.rule.batch as f64);
         let t = self.teacher.gram();
         let coefficients = fields.coefficients();
         let (a, b) = (&coefficients.a, &coefficients.b);
@@ -212,7 +255,7 @@ impl<'a> Equations<'a> {
         let inverse = self.inverse_dimension;
         let errors = |fields: &Fields| error_moments_at((self.fault.error_moments)(fields), fields, inverse);
         let noise = self.step_noise(&fields, errors, |fields| step_moments_at(fields, inverse));
-        let readouts = self.readouts.row(0);
+        let readouts = readouts.row(0);
         let k = self.students;
         let mut dq = Array2::zeros((k, k));
         for i in 0..k {
@@ -227,8 +270,17 @@ impl<'a> Equations<'a> {
             let products = along_students.dot(&a.t()) + along_teachers.dot(&b.t());
             dq.scaled_add(rate * rate * (1.0 - 1.0 / batch) * self.inverse_dimension, &products);
         }
-        let dr = along_teachers * -rate - &r * decay;
-        velocity.copy_from_slice(&self.flatten(&dq, &dr));
+        let mut dr = along_teachers * -rate - &r * decay;
+        if self.rule.constraint != Constraint::Free {
+            hold(self.rule.constraint, self.fault.radial, &q, &r, &mut dq, &mut dr);
+        }
+        let moved = self.flatten(&dq, &dr);
+        velocity[..moved.len()].copy_from_slice(&moved);
+        if self.rule.trains_readouts() {
+            // Theory 06, eq. 06-readouts.
+            let factor = -rate * self.rule.readout_rate * self.fault.readouts;
+            velocity[moved.len()..].iter_mut().zip(readout_gradient(&fields)).for_each(|(v, g)| *v = factor * g);
+        }
     }
 
     /// (E[e^2 g'_i g'_k] + sigma^2 E[g'_i g'_k]) / B, or its derivatives; zero for gradient flow.
@@ -252,8 +304,11 @@ impl<'a> Equations<'a> {
     /// Derivatives of the velocity of d = infinity by the overlaps, n x n with n = [`Equations::dim`]; not symmetric.
     ///
     /// They exist away from parallel and zero units, also where the students lie in the span of the teacher. An infinite
-    /// one is given as 0.
+    /// one is given as 0. Exact for plain SGD; by central differences, to about 1e-9, for other rules.
     pub fn jacobian(&self, time: f64, x: &[f64]) -> Array2<f64> {
+        if !self.rule.is_plain() {
+            return self.in_the_limit().differences(time, x);
+        }
         let fields = self.fields(x);
         let (k, m) = (self.students, self.teacher.units());
         let rate = self.rule.rate(time);
@@ -281,6 +336,22 @@ impl<'a> Equations<'a> {
                 jacobian[[row, row]] -= decay;
                 row += 1;
             }
+        }
+        jacobian
+    }
+
+    fn differences(&self, time: f64, x: &[f64]) -> Array2<f64> {
+        let n = self.dim();
+        let mut jacobian = Array2::zeros((n, n));
+        let (mut moved, mut velocity) = (x.to_vec(), vec![0.0; n]);
+        for column in 0..n {
+            for sign in [1.0, -1.0] {
+                moved[column] = x[column] + sign * DIFFERENCE;
+                self.velocity(time, &moved, &mut velocity);
+                let factor = 0.5 * sign / DIFFERENCE;
+                jacobian.column_mut(column).iter_mut().zip(&velocity).for_each(|(j, v)| *j += factor * v);
+            }
+            moved[column] = x[column];
         }
         jacobian
     }
@@ -421,7 +492,7 @@ pub fn iterate_map(start: &Overlaps, equations: &Equations, times: &[f64]) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{InitialLaw, Schedule, Weights};
+    use crate::model::{InitialLaw, Weights};
 
     fn start(k: usize, teacher: &Teacher, d: usize) -> Overlaps {
         InitialLaw::new(d, 1.0, teacher).unwrap().draw(k, teacher, 3, 0).unwrap().overlaps(teacher)
@@ -455,8 +526,7 @@ mod tests {
         let teacher = Teacher::orthonormal(1).unwrap();
         let w = 1.3;
         let start = Weights::new(ndarray::array![[w]], None, &teacher).unwrap().overlaps(&teacher);
-        let rule =
-            Sgd { learning_rate: 0.7, batch: 3, label_noise: 0.4, weight_decay: 0.2, schedule: Schedule::default() };
+        let rule = Sgd { learning_rate: 0.7, batch: 3, label_noise: 0.4, weight_decay: 0.2, ..Sgd::default() };
         let d = 50.0;
         let equations = Equations::new(&start, &teacher, rule).unwrap();
         let mut v = [0.0; 2];
@@ -550,13 +620,7 @@ mod tests {
             let weights = InitialLaw::new(d, 1.0, &teacher).unwrap().draw(k, &teacher, 3, 0).unwrap();
             let a = Array2::from_shape_fn((1, k), |(_, i)| 1.0 - 0.6 * i as f64);
             let start = Weights::new(weights.rows().clone(), Some(a), &teacher).unwrap().overlaps(&teacher);
-            let rule = Sgd {
-                learning_rate: 0.7,
-                batch: 2,
-                label_noise: 0.4,
-                weight_decay: 0.2,
-                schedule: Schedule::default(),
-            };
+            let rule = Sgd { learning_rate: 0.7, batch: 2, label_noise: 0.4, weight_decay: 0.2, ..Sgd::default() };
             let equations = Equations::new(&start, &teacher, rule).unwrap();
             let x = equations.pack(&start);
             let jacobian = equations.jacobian(0.0, &x);

@@ -60,8 +60,9 @@ impl System for Velocity<'_, '_> {
 ///
 /// # Errors
 /// [`Error::NotConverged`] (no fixed point near the guess, as beyond a threshold), [`Error::NotPositive`] when the root is
-/// no Gram matrix, [`Error::NonFinite`].
+/// no Gram matrix, [`Error::NonFinite`]; [`Error::Spec`] for another rule than plain SGD.
 pub fn steady_state(equations: &Equations, guess: &Overlaps) -> Result<Steady> {
+    equations.rule().needs_plain("find the fixed point of SGD")?;
     let equations = &equations.in_the_limit();
     let start = equations.pack(guess);
     let tolerance = RESIDUAL * equations.rule().rate(0.0);
@@ -149,13 +150,16 @@ impl System for Exchangeable<'_, '_> {
 /// Its leading eigenvalue is the rate of escape: a deviation of 1 / sqrt(d) takes about ln(d) / (2 rate) to grow.
 ///
 /// # Errors
-/// Those of [`steady_state`]; [`Error::Spec`] when the loss diverges on the way.
+/// Those of [`steady_state`]; [`Error::Spec`] when the loss diverges on the way, and for another rule than plain SGD.
 pub fn plateau(students: usize, teacher: &Teacher, rule: Option<Sgd>) -> Result<Steady> {
     let small = 1e-2 * teacher.gram().diag().mean().unwrap_or(1.0);
     let (k, m) = (students, teacher.units());
     let start = Overlaps::new(Array2::eye(k) * small, Array2::zeros((k, m)), Array2::ones((1, k)), teacher)?;
     let equations = match rule {
-        Some(rule) => Equations::new(&start, teacher, rule)?,
+        Some(rule) => {
+            rule.needs_plain("find the plateau")?;
+            Equations::new(&start, teacher, rule)?
+        }
         None => Equations::gradient_flow(&start, teacher)?,
     };
     let system = Exchangeable::new(&equations);

@@ -22,6 +22,22 @@ pub enum Constraint {
 }
 
 impl Constraint {
+    /// Whether K rows in d dimensions can lie on the set.
+    ///
+    /// # Errors
+    /// [`Error::Count`] for more orthonormal rows than dimensions.
+    pub fn fits(self, students: usize, dimension: usize) -> Result<()> {
+        if self == Constraint::Stiefel && students > dimension {
+            return Err(Error::Count {
+                action: "keep the students orthonormal",
+                quantity: "students K",
+                value: students,
+                needs: format!("at most d = {dimension}"),
+            });
+        }
+        Ok(())
+    }
+
     /// Replaces W by the nearest matrix of the set: rows divided by their norms, or the polar factor (W W^T)^(-1/2) W.
     ///
     /// # Errors

@@ -120,6 +120,7 @@ impl Training {
             Training::Sphere => Constraint::Sphere,
             Training::Stiefel => Constraint::Stiefel,
             Training::Descent(descent) => descent.then.constraint(),
+            Training::Sgd(sgd) => sgd.constraint,
             _ => Constraint::Free,
         }
     }
@@ -176,14 +177,7 @@ impl Training {
             Training::Sgd(sgd) => drop(sgd.checked()?),
             Training::GradientFlow | Training::Sphere | Training::Stiefel => {}
         }
-        if self.constraint() == Constraint::Stiefel && students > dimension {
-            return Err(Error::Count {
-                action: "keep the students orthonormal",
-                quantity: "students K",
-                value: students,
-                needs: format!("at most d = {dimension}"),
-            });
-        }
+        self.constraint().fits(students, dimension)?;
         Ok(self)
     }
 }

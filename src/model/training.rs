@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::{Constraint, Weights};
 use crate::error::{Error, Result};
 
 const ACTION: &str = "train";
@@ -14,7 +15,8 @@ const ACTION: &str = "train";
 /// w_i -= (eta f(t) / B) sum_b (e_b - xi_b) a_i g'(lambda_ib) x_b / sqrt(d) + (eta f(t) gamma / d) w_i
 ///
 /// for weights of norm sqrt(d), lambda_ib = w_i.x_b / sqrt(d), e = student - teacher, gamma the weight decay and f the
-/// factor of the schedule at time t = steps / d (theory 06, eq. 06-step).
+/// factor of the schedule at time t = steps / d (theory 06, eq. 06-step). That is plain SGD; the last three fields change the
+/// rule (theory 06, eq. 06-sphere, 06-readouts and 06-momentum) and are left out of specs where they change nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Sgd {
@@ -28,12 +30,36 @@ pub struct Sgd {
     pub weight_decay: f64,
     /// Factor on the learning rate against time.
     pub schedule: Schedule,
+    /// The set the weights are put back on after each step.
+    #[serde(skip_serializing_if = "is_default")]
+    pub constraint: Constraint,
+    /// Learning rate of the readouts over that of the weights, eta_a / eta: a_i -= (eta_a f(t) / (B d)) sum_b (e_b - xi_b)
+    /// g(lambda_ib). 0: the readouts are fixed.
+    #[serde(skip_serializing_if = "is_default")]
+    pub readout_rate: f64,
+    /// Heavy-ball momentum mu in [0, 1): the velocity U <- mu U + (change of the rule without momentum) is added to weights
+    /// and trained readouts.
+    #[serde(skip_serializing_if = "is_default")]
+    pub momentum: f64,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl Default for Sgd {
-    /// eta = 0.1, one sample a step, no noise, no decay, constant rate.
+    /// eta = 0.1, one sample a step, no noise, no decay, constant rate; no constraint, fixed readouts, no momentum.
     fn default() -> Sgd {
-        Sgd { learning_rate: 0.1, batch: 1, label_noise: 0.0, weight_decay: 0.0, schedule: Schedule::default() }
+        Sgd {
+            learning_rate: 0.1,
+            batch: 1,
+            label_noise: 0.0,
+            weight_decay: 0.0,
+            schedule: Schedule::default(),
+            constraint: Constraint::Free,
+            readout_rate: 0.0,
+            momentum: 0.0,
+        }
     }
 }
 
@@ -43,10 +69,70 @@ impl Sgd {
         self.learning_rate * self.schedule.factor(time)
     }
 
+    /// Learning rate at time t of the rule without momentum that has the same limit of large d, eta f(t) / (1 - mu) (theory
+    /// 06, eq. 06-momentum).
+    pub fn effective_rate(&self, time: f64) -> f64 {
+        self.rate(time) / (1.0 - self.momentum)
+    }
+
+    /// Whether the weights alone are trained, without constraint and without momentum.
+    pub fn is_plain(&self) -> bool {
+        self.constraint == Constraint::Free && !self.trains_readouts() && self.momentum == 0.0
+    }
+
+    /// Whether the readouts are part of the state.
+    pub fn trains_readouts(&self) -> bool {
+        self.readout_rate > 0.0
+    }
+
+    /// Refuses every rule but plain SGD.
+    ///
+    /// # Errors
+    /// [`Error::Spec`] naming what else the rule does.
+    pub fn needs_plain(&self, action: &'static str) -> Result<()> {
+        if self.is_plain() {
+            return Ok(());
+        }
+        let problem = format!("the rule is SGD with{}, needs plain SGD", self.additions());
+        Err(Error::Spec { action, problem })
+    }
+
+    /// What the rule does beyond plain SGD, each after a comma and a space but the first; empty for plain SGD.
+    fn additions(&self) -> String {
+        let mut parts = Vec::new();
+        match self.constraint {
+            Constraint::Free => {}
+            Constraint::Sphere => parts.push("norms held".to_string()),
+            Constraint::Stiefel => parts.push("students held orthonormal".to_string()),
+        }
+        if self.trains_readouts() {
+            parts.push(format!("readouts trained at {} times the learning rate", self.readout_rate));
+        }
+        if self.momentum > 0.0 {
+            parts.push(format!("momentum {}", self.momentum));
+        }
+        if parts.is_empty() { String::new() } else { format!(" {}", parts.join(", ")) }
+    }
+
+    /// The start of the rule: these weights, put on its constraint.
+    ///
+    /// # Errors
+    /// [`Error::Count`] for more orthonormal students than coordinates; those of [`Constraint::retract`].
+    pub fn starting(&self, weights: Weights) -> Result<Weights> {
+        if self.constraint == Constraint::Free {
+            return Ok(weights);
+        }
+        self.constraint.fits(weights.students(), weights.coordinates())?;
+        let mut rows = weights.rows().clone();
+        self.constraint.retract(&mut rows)?;
+        Ok(weights.with_rows(rows))
+    }
+
     /// The same rule, if its numbers make sense.
     ///
     /// # Errors
-    /// [`Error::Real`] and [`Error::Count`] with the value: eta <= 0, B = 0, negative noise or decay, anything not finite.
+    /// [`Error::Real`] and [`Error::Count`] with the value: eta <= 0, B = 0, negative noise, decay or readout rate, momentum
+    /// outside [0, 1), anything not finite. [`Error::Spec`] for weight decay or trained readouts with a constraint.
     pub fn checked(self) -> Result<Sgd> {
         let real =
             |quantity: &str, value: f64, needs| Error::Real { action: ACTION, quantity: quantity.into(), value, needs };
@@ -61,9 +147,28 @@ impl Sgd {
                 needs: "at least 1".into(),
             });
         }
-        for (quantity, value) in [("the label noise", self.label_noise), ("the weight decay", self.weight_decay)] {
+        let amounts = [
+            ("the label noise", self.label_noise),
+            ("the weight decay", self.weight_decay),
+            ("the readout rate", self.readout_rate),
+        ];
+        for (quantity, value) in amounts {
             if !(value >= 0.0 && value.is_finite()) {
                 return Err(real(quantity, value, "a finite number, 0 or above"));
+            }
+        }
+        if !(0.0..1.0).contains(&self.momentum) {
+            return Err(real("the momentum", self.momentum, "a number from 0 to below 1"));
+        }
+        if self.constraint != Constraint::Free {
+            let without = |problem: &str| Err(Error::Spec { action: ACTION, problem: problem.into() });
+            if self.weight_decay > 0.0 {
+                return without("weight decay changes nothing where the norms of the units are held");
+            }
+            if self.trains_readouts() {
+                return without(
+                    "readouts cannot be trained where the norms of the units are held; take one of the two",
+                );
             }
         }
         self.schedule.checked()?;
@@ -231,6 +336,32 @@ mod tests {
         assert_eq!("warm-up:4+step:3:0.1".parse::<Schedule>().unwrap().breaks(7.0), vec![3.0, 4.0, 6.0]);
     }
 
+    /// What plain SGD does not use is not printed, so that older specs and their hashes stay what they were.
+    #[test]
+    fn specs_of_plain_sgd_print_as_before() {
+        let text = serde_json::to_string(&Sgd::default()).unwrap();
+        assert!(text.ends_with(r#""weight_decay":0.0,"schedule":"constant"}"#), "{text}");
+        let rule = Sgd { constraint: Constraint::Stiefel, momentum: 0.5, ..Sgd::default() };
+        let text = serde_json::to_string(&rule).unwrap();
+        assert!(text.ends_with(r#","constraint":"stiefel","momentum":0.5}"#), "{text}");
+        assert_eq!(serde_json::from_str::<Sgd>(&text).unwrap(), rule);
+    }
+
+    #[test]
+    fn starts_are_put_on_the_constraint() {
+        let teacher = crate::model::Teacher::orthonormal(2).unwrap();
+        let rows = ndarray::array![[0.3, 0.1, 0.5], [0.2, -0.4, 0.1]];
+        let start = Weights::new(rows.clone(), None, &teacher).unwrap();
+        for constraint in [Constraint::Sphere, Constraint::Stiefel] {
+            let held = Sgd { constraint, ..Sgd::default() }.starting(start.clone()).unwrap();
+            assert!(constraint.violation(held.rows().view()) < 1e-15);
+        }
+        assert_eq!(Sgd::default().starting(start.clone()).unwrap(), start);
+        let many = Weights::new(ndarray::concatenate![ndarray::Axis(0), rows, rows], None, &teacher).unwrap();
+        let rule = Sgd { constraint: Constraint::Stiefel, ..Sgd::default() };
+        assert!(rule.starting(many).unwrap_err().to_string().contains("students K is 4, needs at most d = 3"));
+    }
+
     #[test]
     fn nonsense_is_refused_with_the_value() {
         for text in ["", "linear", "step:0:0.5", "step:1", "cosine:-1", "inverse:nan", "warm-up:x+constant"] {
@@ -246,5 +377,14 @@ mod tests {
         assert!(refused(|r| r.batch = 0).contains("batch size is 0"));
         assert!(refused(|r| r.label_noise = -1.0).contains("label noise is -1"));
         assert!(refused(|r| r.weight_decay = f64::INFINITY).contains("weight decay is inf"));
+        assert!(refused(|r| r.readout_rate = -2.0).contains("readout rate is -2"));
+        assert!(refused(|r| r.momentum = 1.0).contains("momentum is 1, needs a number from 0 to below 1"));
+        let held = Sgd { constraint: Constraint::Sphere, ..Sgd::default() };
+        for rule in [Sgd { weight_decay: 0.1, ..held }, Sgd { readout_rate: 1.0, ..held }] {
+            assert!(rule.checked().unwrap_err().to_string().contains("where the norms of the units are held"));
+        }
+        assert!(Sgd { momentum: 0.5, ..held }.checked().is_ok());
+        let refused = Sgd { momentum: 0.5, ..held }.needs_plain("test").unwrap_err().to_string();
+        assert!(refused.contains("norms held, momentum 0.5, needs plain SGD"), "{refused}");
     }
 }

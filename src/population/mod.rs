@@ -28,6 +28,6 @@ pub use hessian::{Hessian, hessian};
 pub use noise::{error_moments, error_moments_at, error_moments_with, step_moments, step_moments_at};
 pub use noise_derivatives::{drift_derivatives, error_moment_derivatives, overlap_index, step_moment_derivatives};
 pub use one_sided::{OneSided, ZeroUnit, one_sided};
-pub use readouts::{TwoLayerHessian, two_layer_gradient, two_layer_hessian};
+pub use readouts::{TwoLayerHessian, readout_gradient, two_layer_gradient, two_layer_hessian};
 pub use risk::{risk, risk_exact, signed_risk};
 pub use sectors::{BlockHessian, Sector, SectorValues};

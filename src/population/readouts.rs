@@ -5,10 +5,12 @@
 
 use ndarray::Array2;
 
+use super::Fields;
 use super::gradient::Field;
 use super::hessian::hessian;
 use crate::error::Result;
-use crate::model::{Teacher, Weights};
+use crate::expectation::{Averages, Erf, Leaky, Linear, Relu};
+use crate::model::{Activation, Teacher, Weights};
 use crate::numerics::memory;
 
 /// A readout of exactly 0 stands at this value: row i of the coefficients is a_i times something regular, and the quotient
@@ -37,6 +39,22 @@ pub fn two_layer_gradient(field: &mut Field, w: &[f64], a: &[f64], by_w: &mut [f
         let (row, gradient) = (&w[i * d..][..d], &by_w[i * d..][..d]);
         by_a[i] = row.iter().zip(gradient).map(|(w, g)| w * g).sum::<f64>() / regular[i];
     }
+}
+
+/// E[e g(lambda_i)], the gradient of the loss by the readouts: a sum of pair averages, for every activation and at readouts
+/// of 0 too.
+pub fn readout_gradient(fields: &Fields) -> Vec<f64> {
+    match fields.activation() {
+        Activation::Relu => readout_gradient_by(fields, &Relu),
+        Activation::LeakyRelu { slope } => readout_gradient_by(fields, &Leaky { slope }),
+        Activation::Linear => readout_gradient_by(fields, &Linear),
+        Activation::Erf => readout_gradient_by(fields, &Erf),
+    }
+}
+
+fn readout_gradient_by(fields: &Fields, averages: &impl Averages) -> Vec<f64> {
+    let term = |i: usize, u: usize| fields.readout(u) * averages.pair(&fields.pair(i, u)).value;
+    (0..fields.students()).map(|i| (0..fields.units()).map(|u| term(i, u)).sum()).collect()
 }
 
 /// Hessian by (W, a) of one task's loss at a state.
@@ -79,6 +97,38 @@ mod tests {
     use super::*;
     use crate::population::risk_exact;
     use ndarray::array;
+
+    /// The gradient by the readouts as a sum of pair averages: that of the homogeneous activations by another route, that of
+    /// erf by differences of the loss, which is quadratic in them.
+    #[test]
+    fn readout_gradient_by_two_routes() {
+        let rows = array![[0.8, 0.1, 0.3], [-0.4, 0.9, 0.2], [0.3, -0.5, 0.6], [0.0, 0.0, 0.0]];
+        let readouts = [1.2, -0.7, 0.0, 0.4];
+        for activation in [Activation::Relu, Activation::LeakyRelu { slope: 0.3 }, Activation::Linear, Activation::Erf]
+        {
+            let teacher = Teacher::correlated(2, 0.3).unwrap().with_activation(activation).unwrap();
+            let start = Weights::new(rows.clone(), None, &teacher).unwrap();
+            let fields = |a: &[f64]| Fields::from_weights(&start.with_readouts(rows.clone(), 0, a), &teacher, 0);
+            let found = readout_gradient(&fields(&readouts));
+            let (mut by_w, mut by_a) = (vec![0.0; 12], vec![0.0; 4]);
+            if activation != Activation::Erf {
+                let flat: Vec<f64> = rows.iter().copied().collect();
+                two_layer_gradient(&mut Field::new(&start, &teacher, 0), &flat, &readouts, &mut by_w, &mut by_a);
+            }
+            for i in 0..4 {
+                let moved = |h: f64| {
+                    let mut a = readouts;
+                    a[i] += h;
+                    fields(&a).risk()
+                };
+                let slope = 0.5 * (moved(1.0) - moved(-1.0));
+                assert!((found[i] - slope).abs() < 1e-14, "{activation}, {i}: {} {slope}", found[i]);
+                if activation != Activation::Erf {
+                    assert!((found[i] - by_a[i]).abs() < 1e-14, "{activation}, {i}: {} {}", found[i], by_a[i]);
+                }
+            }
+        }
+    }
 
     /// Gradient and Hessian by both layers against differences of the loss in double-double arithmetic, at readouts of both
     /// signs and at a readout of 0.

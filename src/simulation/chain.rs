@@ -8,6 +8,7 @@
 
 use ndarray::s;
 
+use super::hold::Hold;
 use super::network::{HalfSquares, Problem};
 use super::{ACTION, LARGEST_NORM, Recording, Simulation, Trainable, follow};
 use crate::error::{Error, Result};
@@ -17,7 +18,7 @@ use crate::numerics::random::{purpose, stream};
 /// Draws all runs and records them, as [`super::explicit::simulate`] does; overlaps and test errors have the same law.
 ///
 /// # Errors
-/// Those of [`Simulation::checked`]; [`Error::Count`] when d < rank T + K; [`Error::Interrupted`].
+/// Those of [`Simulation::checked`]; [`Error::Count`] when d < rank T + K (2 K with momentum); [`Error::Interrupted`].
 pub fn simulate(simulation: &Simulation, progress: &(dyn Fn(usize) -> bool + Sync)) -> Result<Recording> {
     check(simulation)?;
     Ok(follow(simulation, progress, |run| Chain::start(simulation, run))?.0)
@@ -25,16 +26,22 @@ pub fn simulate(simulation: &Simulation, progress: &(dyn Fn(usize) -> bool + Syn
 
 fn check(simulation: &Simulation) -> Result<()> {
     simulation.check()?;
-    let needed = simulation.teacher.rank() + simulation.start.students();
+    let needed = simulation.teacher.rank() + vectors(simulation);
     if simulation.dimension < needed {
+        let what = if simulation.rule.momentum > 0.0 { "2 K with momentum" } else { "K" };
         return Err(Error::Count {
             action: ACTION,
             quantity: "dimension d",
             value: simulation.dimension,
-            needs: format!("at least {needed} (rank of T + K; below it use the explicit simulation)"),
+            needs: format!("at least {needed} (rank of T + {what}; below it use the explicit simulation)"),
         });
     }
     Ok(())
+}
+
+/// Vectors that make up the state: the students, with momentum their velocities too.
+fn vectors(simulation: &Simulation) -> usize {
+    simulation.start.students() * if simulation.rule.momentum > 0.0 { 2 } else { 1 }
 }
 
 /// One run of the chain.
@@ -45,10 +52,10 @@ pub struct Chain {
     run: u64,
     normals: Normals,
     done: u64,
-    /// Coordinates outside the frame: d - r - K.
+    /// Coordinates outside the frame: d - r - K (2 K with momentum).
     outside: u64,
     frame: Frame,
-    /// Coordinates of an input in the frame, r + K.
+    /// Coordinates of an input in the frame, r + K (2 K).
     input: Vec<f64>,
     fields: Vec<f64>,
     /// Coefficients of the batch by students, K x B; replaced by their triangular factor.
@@ -57,6 +64,9 @@ pub struct Chain {
     cross: Vec<f64>,
     /// Bartlett's factor, min(K, B) x columns of `cross`.
     bartlett: Vec<f64>,
+    /// Velocity of the readouts.
+    readouts: Vec<f64>,
+    hold: Hold,
 }
 
 impl Chain {
@@ -72,14 +82,15 @@ impl Chain {
     fn start(simulation: &Simulation, run: u64) -> Chain {
         let problem = Problem::new(simulation);
         let (k, r, batch) = (problem.students, problem.rank, problem.rule.batch);
-        let outside = (simulation.dimension - r - k) as u64;
+        let n = vectors(simulation);
+        let outside = (simulation.dimension - r - n) as u64;
         let rows = k.min(batch);
         let columns = usize::try_from(outside).unwrap_or(usize::MAX).min(rows);
-        let mut frame = Frame::new(k, r, columns);
+        let mut frame = Frame::new(n, r, columns);
         let start = simulation.start.rows();
         for i in 0..k {
             for c in 0..r {
-                frame.rows[i * (r + k) + c] = start[[i, c]];
+                frame.rows[i * (r + n) + c] = start[[i, c]];
             }
         }
         let mut across: Vec<f64> = start.slice(s![.., r..]).iter().copied().collect();
@@ -87,7 +98,7 @@ impl Chain {
         triangular(&mut across, k, width);
         for i in 0..k {
             for c in 0..width.min(i + 1) {
-                frame.rows[i * (r + k) + r + c] = across[i * width + c];
+                frame.rows[i * (r + n) + r + c] = across[i * width + c];
             }
         }
         Chain {
@@ -97,11 +108,13 @@ impl Chain {
             done: 0,
             outside,
             frame,
-            input: vec![0.0; r + k],
+            input: vec![0.0; r + n],
             fields: vec![0.0; k],
             coefficients: vec![0.0; k * batch],
             cross: vec![0.0; k * columns],
             bartlett: vec![0.0; rows * columns],
+            readouts: vec![0.0; k],
+            hold: Hold::new(problem.rule.constraint, k),
             problem,
         }
     }
@@ -111,9 +124,10 @@ impl Chain {
         (0..steps).all(|_| self.step())
     }
 
-    /// The students in the current frame, K x (r + K) by rows: coordinates along the teacher, then a lower triangle.
+    /// The students in the current frame, K x (r + K) by rows: coordinates along the teacher, then a lower triangle. With
+    /// momentum the frame has r + 2 K directions.
     pub fn weights(&self) -> &[f64] {
-        &self.frame.rows
+        &self.frame.rows[..self.problem.students * self.input.len()]
     }
 
     /// Draws the factor of what the step adds outside the frame: C X X^T C^T in law, X standard normal, B x (d - r - K).
@@ -165,6 +179,10 @@ impl Trainable for Chain {
     fn step(&mut self) -> bool {
         let (batch, d) = (self.problem.rule.batch, self.problem.dimension as f64);
         let rate = self.problem.rule.rate(self.done as f64 / d);
+        let trained = self.problem.rule.trains_readouts();
+        if trained {
+            self.readouts.iter_mut().for_each(|velocity| *velocity *= self.problem.rule.momentum);
+        }
         self.frame.decay(1.0 - rate * self.problem.rule.weight_decay / d);
         for b in 0..batch {
             self.normals.fill(&mut self.input);
@@ -172,6 +190,10 @@ impl Trainable for Chain {
             let mut error = self.problem.output(&self.fields) - self.problem.target(&self.input);
             if self.problem.rule.label_noise > 0.0 {
                 error -= self.problem.rule.label_noise * self.normals.normal();
+            }
+            if trained {
+                let scale = rate * self.problem.rule.readout_rate / (batch as f64 * d);
+                self.problem.push_readouts(&self.fields, error, scale, &mut self.readouts);
             }
             self.problem.coefficients(&mut self.fields, error, rate / (batch as f64 * d));
             self.frame.add(&self.fields, &self.input);
@@ -181,7 +203,11 @@ impl Trainable for Chain {
         }
         self.draw_cross();
         self.done += 1;
-        self.frame.turn(&self.cross)
+        if self.problem.rule.is_plain() {
+            return self.frame.turn(&self.cross);
+        }
+        let bounded = self.problem.move_readouts(&self.readouts, LARGEST_NORM);
+        bounded && self.frame.turn_by_rule(&self.cross, self.problem.rule.momentum, &mut self.hold)
     }
 
     fn observe(&mut self, out: &mut [f64]) -> bool {
@@ -197,6 +223,7 @@ impl Trainable for Chain {
         for i in 0..k {
             self.problem.teacher_overlaps(&row(i)[..self.problem.rank], &mut out[at + i * m..][..m]);
         }
+        self.problem.record_readouts(out);
         out.iter().all(|x| x.is_finite())
     }
 
@@ -218,9 +245,11 @@ impl Trainable for Chain {
     }
 }
 
-/// The students in r + K orthonormal directions: the teacher's span, then a frame of the students' rest.
+/// The students in r + K orthonormal directions: the teacher's span, then a frame of the students' rest. With momentum 2 K
+/// vectors in r + 2 K directions, the velocities after the students (eq. 07-velocity).
 #[derive(Clone, Debug)]
 struct Frame {
+    /// K, or 2 K.
     students: usize,
     /// r.
     rank: usize,
@@ -301,6 +330,62 @@ impl Frame {
             for w in &row[..=r + i] {
                 square += w * w;
             }
+            bounded &= square <= LARGEST_NORM * LARGEST_NORM;
+        }
+        bounded
+    }
+}
+
+impl Frame {
+    /// As [`Frame::turn`] with momentum and constraint: K students in the first rows, with momentum their velocities in the
+    /// rows after them; false also when the students cannot be put on the constraint.
+    fn turn_by_rule(&mut self, cross: &[f64], momentum: f64, hold: &mut Hold) -> bool {
+        let (n, r) = (self.students, self.rank);
+        let k = if momentum > 0.0 { n / 2 } else { n };
+        let (width, columns) = (r + n, n + self.outside);
+        for i in 0..k {
+            for c in 0..width {
+                let at = i * width + c;
+                if momentum > 0.0 {
+                    let velocity = &mut self.rows[(k + i) * width + c];
+                    *velocity *= momentum;
+                    let change = *velocity + (self.decay - 1.0) * self.rows[at] + self.step[at];
+                    self.rows[(k + i) * width + c] = change;
+                    self.rows[at] += change;
+                } else {
+                    self.rows[at] = self.decay * self.rows[at] + self.step[at];
+                }
+            }
+        }
+        for i in 0..n {
+            let work = &mut self.work[i * columns..][..columns];
+            work[..n].copy_from_slice(&self.rows[i * width + r..][..n]);
+            // What a step adds outside the frame, weight and velocity get alike.
+            work[n..].copy_from_slice(&cross[i % k * self.outside..][..self.outside]);
+        }
+        if !hold.is_free() {
+            for i in 0..k {
+                for j in 0..=i {
+                    let product = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+                    let along = product(&self.rows[i * width..][..r], &self.rows[j * width..][..r]);
+                    let across = product(&self.work[i * columns..][..columns], &self.work[j * columns..][..columns]);
+                    (hold.gram[i * k + j], hold.gram[j * k + i]) = (along + across, along + across);
+                }
+            }
+            if !hold.find() {
+                return false;
+            }
+            let mut column = vec![0.0; k];
+            hold.apply(&mut self.work, columns, &mut column);
+            hold.apply(&mut self.rows, width, &mut column);
+        }
+        triangular(&mut self.work, n, columns);
+        let mut bounded = true;
+        for i in 0..n {
+            let row = &mut self.rows[i * width..][..width];
+            row[r..=r + i].copy_from_slice(&self.work[i * columns..][..i + 1]);
+            row[r + i + 1..].fill(0.0);
+            let square: f64 = row[..=r + i].iter().map(|w| w * w).sum();
             bounded &= square <= LARGEST_NORM * LARGEST_NORM;
         }
         bounded

@@ -30,7 +30,7 @@ pub struct EmpiricalRecording {
 /// a step eta/d of gradient descent. The noises xi are part of the sample. The rule's own batch size is not used.
 ///
 /// # Errors
-/// Those of [`Simulation::checked`]; [`Error::Count`] for n = 0; [`Error::Memory`]; [`Error::Interrupted`].
+/// Those of [`Simulation::checked`]; [`Error::Spec`] for another rule than plain SGD; [`Error::Count`] for n = 0; [`Error::Memory`]; [`Error::Interrupted`].
 pub fn simulate(
     simulation: &Simulation,
     inputs: usize,
@@ -46,6 +46,7 @@ pub fn simulate(
 
 fn check(simulation: &Simulation, inputs: usize) -> Result<()> {
     simulation.check()?;
+    simulation.rule.needs_plain("descend on a finite sample")?;
     if inputs == 0 {
         let needs = "at least 1".into();
         return Err(Error::Count { action: ACTION, quantity: "the number of training inputs", value: 0, needs });

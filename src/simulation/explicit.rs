@@ -3,6 +3,7 @@
 //! A step costs the drawing of B d normals and up to 4 K B d multiplications and additions. The update by one input and
 //! the fields of the next are taken in one pass over the weights, a chunk of coordinates at a time.
 
+use super::hold::Hold;
 use super::kernel::{CHUNK, dot, update, update_dot};
 use super::network::{HalfSquares, Problem};
 use super::{ACTION, LARGEST_NORM, Recording, Simulation, Trainable, follow};
@@ -20,7 +21,8 @@ use crate::numerics::random::{purpose, stream};
 /// diverges is no error: see [`Recording::diverged`].
 pub fn simulate(simulation: &Simulation, progress: &(dyn Fn(usize) -> bool + Sync)) -> Result<Recording> {
     simulation.check()?;
-    let copies = simulation.start.students() * if simulation.rule.batch > 1 { 2 } else { 1 } + 2;
+    let single = simulation.rule.batch == 1 && simulation.rule.is_plain();
+    let copies = simulation.start.students() * if single { 1 } else { 2 } + 2;
     let parallel = rayon::current_num_threads().min(simulation.runs);
     memory::check(
         ACTION,
@@ -42,7 +44,7 @@ pub struct Witness {
     done: u64,
     /// K x d. The last input is not yet added: `pending` are its coefficients.
     weights: Vec<f64>,
-    /// Sum of the batch so far (K x d); empty for B = 1.
+    /// Sum of the batch so far (K x d); empty for B = 1. The velocity of a rule beyond plain SGD.
     sum: Vec<f64>,
     input: Vec<f64>,
     last: Vec<f64>,
@@ -50,6 +52,9 @@ pub struct Witness {
     /// 1 - eta gamma / d of the step to which `pending` belongs.
     decay: f64,
     fields: Vec<f64>,
+    /// Velocity of the readouts.
+    readouts: Vec<f64>,
+    hold: Hold,
 }
 
 impl Witness {
@@ -72,12 +77,14 @@ impl Witness {
             normals: Normals::new(stream(simulation.seed, &[purpose::WITNESS, run])),
             done: 0,
             weights: embedded(simulation),
-            sum: vec![0.0; if simulation.rule.batch > 1 { k * d } else { 0 }],
+            sum: vec![0.0; if simulation.rule.batch > 1 || !simulation.rule.is_plain() { k * d } else { 0 }],
             input: vec![0.0; d],
             last: vec![0.0; d],
             pending: vec![0.0; k],
             decay: 1.0,
             fields: vec![0.0; k],
+            readouts: vec![0.0; k],
+            hold: Hold::new(simulation.rule.constraint, k),
         }
     }
 
@@ -122,8 +129,66 @@ impl Witness {
         }
     }
 
+    /// A step of any rule, as it is written: velocity, weights and readouts, constraint, with nothing pending after it.
+    fn step_by_rule(&mut self) -> bool {
+        let (level, rule, d) = (self.level, self.problem.rule, self.problem.dimension);
+        let rate = rule.rate(self.done as f64 / d as f64);
+        let (scale, decay) = (rate / (rule.batch as f64 * d as f64), rate * rule.weight_decay / d as f64);
+        for (u, velocity) in self.weights.chunks_exact(d).zip(self.sum.chunks_exact_mut(d)) {
+            update(level, velocity, rule.momentum, -decay, u);
+        }
+        self.readouts.iter_mut().for_each(|velocity| *velocity *= rule.momentum);
+        for _ in 0..rule.batch {
+            self.normals.fill(&mut self.input);
+            for (field, u) in self.fields.iter_mut().zip(self.weights.chunks_exact(d)) {
+                *field = dot(level, u, &self.input);
+            }
+            let mut error = self.problem.output(&self.fields) - self.problem.target(&self.input);
+            if rule.label_noise > 0.0 {
+                error -= rule.label_noise * self.normals.normal();
+            }
+            if rule.trains_readouts() {
+                self.problem.push_readouts(&self.fields, error, scale * rule.readout_rate, &mut self.readouts);
+            }
+            self.problem.coefficients(&mut self.fields, error, scale);
+            for (c, velocity) in self.fields.iter().zip(self.sum.chunks_exact_mut(d)) {
+                if *c != 0.0 {
+                    update(level, velocity, 1.0, *c, &self.input);
+                }
+            }
+        }
+        for (u, velocity) in self.weights.chunks_exact_mut(d).zip(self.sum.chunks_exact(d)) {
+            update(level, u, 1.0, 1.0, velocity);
+        }
+        let bounded = self.problem.move_readouts(&self.readouts, LARGEST_NORM);
+        self.done += 1;
+        bounded && self.is_held() && self.is_bounded()
+    }
+
+    /// Puts the students back on the rule's set; false when that cannot be done.
+    fn is_held(&mut self) -> bool {
+        if self.hold.is_free() {
+            return true;
+        }
+        let (level, k, d) = (self.level, self.problem.students, self.problem.dimension);
+        for i in 0..k {
+            for j in 0..=i {
+                let product = dot(level, &self.weights[i * d..][..d], &self.weights[j * d..][..d]);
+                (self.hold.gram[i * k + j], self.hold.gram[j * k + i]) = (product, product);
+            }
+        }
+        let found = self.hold.find();
+        if found {
+            self.hold.apply(&mut self.weights, d, &mut self.fields);
+        }
+        found
+    }
+
     /// Adds what is pending.
     fn settle(&mut self) {
+        if !self.problem.rule.is_plain() {
+            return;
+        }
         let (level, d) = (self.level, self.problem.dimension);
         for (i, c) in self.pending.iter_mut().enumerate() {
             let u = &mut self.weights[i * d..][..d];
@@ -174,6 +239,7 @@ pub(super) fn overlaps(problem: &Problem, level: Level, weights: &[f64], out: &m
     for i in 0..k {
         problem.teacher_overlaps(&row(i)[..problem.rank], &mut out[at + i * m..][..m]);
     }
+    problem.record_readouts(out);
     bounded
 }
 
@@ -194,6 +260,9 @@ pub(super) fn test(problem: &Problem, level: Level, weights: &[f64], normals: &m
 
 impl Trainable for Witness {
     fn step(&mut self) -> bool {
+        if !self.problem.rule.is_plain() {
+            return self.step_by_rule();
+        }
         let (batch, d) = (self.problem.rule.batch, self.problem.dimension as f64);
         let rate = self.problem.rule.rate(self.done as f64 / d);
         let mut watch = false;

@@ -6,6 +6,7 @@
 pub mod chain;
 pub mod empirical;
 pub mod explicit;
+mod hold;
 mod kernel;
 mod network;
 mod recording;
@@ -23,6 +24,9 @@ use crate::error::{Error, Result};
 use crate::model::{Sgd, Teacher, Weights};
 
 const ACTION: &str = "simulate training";
+
+/// Largest violation of the rule's constraint by a start: what rounding leaves.
+const VIOLATION: f64 = 1e-9;
 
 /// A run in which a student's norm exceeds this has diverged.
 pub const LARGEST_NORM: f64 = 1e8;
@@ -52,7 +56,7 @@ impl Simulation {
     ///
     /// # Errors
     /// [`Error::Real`], [`Error::Count`], [`Error::Shape`], [`Error::Spec`] with the value: the errors of
-    /// [`Sgd::checked`]; d below the coordinates of the start; a start for another teacher; no runs; no times, times that
+    /// [`Sgd::checked`]; d below the coordinates of the start; a start for another teacher or off the rule's constraint; no runs; no times, times that
     /// fall, are negative or have more than 2^53 steps; one test input (two are needed for a standard error).
     pub fn checked(self) -> Result<Simulation> {
         self.check()?;
@@ -76,6 +80,14 @@ impl Simulation {
         if self.dimension < coordinates {
             let needs = format!("at least {coordinates} (the coordinates of the start)");
             return count("dimension d", self.dimension, needs);
+        }
+        let violation = self.rule.constraint.violation(self.start.rows().view());
+        if !(violation <= VIOLATION) {
+            return real(
+                "the violation of the constraint by the start".into(),
+                violation,
+                "at most 1e-9: put the start on the constraint first",
+            );
         }
         if self.runs == 0 {
             return count("the number of runs", 0, "at least 1".into());
@@ -109,7 +121,7 @@ impl Simulation {
 trait Trainable {
     /// Makes one step; false when the run has diverged.
     fn step(&mut self) -> bool;
-    /// Q (upper triangle by rows), then R (by rows); false when not finite or beyond [`LARGEST_NORM`].
+    /// Q (upper triangle by rows), then R (by rows), then trained readouts; false when not finite or beyond [`LARGEST_NORM`].
     fn observe(&mut self, out: &mut [f64]) -> bool;
     /// Test error and its standard error from n fresh inputs of their own stream.
     fn test(&mut self, inputs: usize, index: usize) -> [f64; 2];

@@ -62,6 +62,27 @@ impl Problem {
         sum
     }
 
+    /// Adds one input's part of the change of the readouts, -scale (e - xi) g(field_i).
+    pub fn push_readouts(&self, fields: &[f64], error: f64, scale: f64, change: &mut [f64]) {
+        for (change, field) in change.iter_mut().zip(fields) {
+            *change -= scale * error * self.activation.value(*field);
+        }
+    }
+
+    /// Moves the readouts; false when one is beyond this bound or not finite.
+    pub fn move_readouts(&mut self, change: &[f64], bound: f64) -> bool {
+        self.a.iter_mut().zip(change).for_each(|(a, change)| *a += change);
+        self.a.iter().all(|a| a.abs() <= bound)
+    }
+
+    /// Writes the readouts behind the overlaps of a record, where they are trained.
+    pub fn record_readouts(&self, out: &mut [f64]) {
+        if self.rule.trains_readouts() {
+            let from = out.len() - self.students;
+            out[from..].copy_from_slice(&self.a);
+        }
+    }
+
     /// Turns fields into the coefficients of the input in each student's update: -scale (e - xi) a_i g'(field_i).
     #[inline]
     pub fn coefficients(&self, fields: &mut [f64], error: f64, scale: f64) {

@@ -18,8 +18,8 @@ pub struct Recording {
     pub times: Vec<f64>,
     /// Steps after which the state was recorded: round(t d).
     pub steps: Vec<u64>,
-    /// Runs x times x (K(K+1)/2 + K M): Q_11, Q_12, ..., Q_1K, Q_22, ..., Q_KK, then R by rows. NaN from the time on at
-    /// which a run diverged, and nowhere else.
+    /// Runs x times x (K(K+1)/2 + K M): Q_11, Q_12, ..., Q_1K, Q_22, ..., Q_KK, then R by rows; then the K readouts where
+    /// they are trained. NaN from the time on at which a run diverged, and nowhere else.
     pub overlaps: Array3<f64>,
     /// Runs x times x 2: mean of (f - f*)^2 / 2 over fresh inputs, and its standard error; NaN where none was asked for.
     pub test: Array3<f64>,
@@ -42,11 +42,12 @@ impl Recording {
     pub(super) fn empty(simulation: &Simulation, steps: Vec<u64>) -> Recording {
         let (k, m) = (simulation.start.students(), simulation.teacher.units());
         let (runs, times) = (simulation.runs, simulation.times.clone());
+        let trained = if simulation.rule.trains_readouts() { k } else { 0 };
         Recording {
             dimension: simulation.dimension,
             students: k,
             teachers: m,
-            overlaps: Array3::from_elem((runs, times.len(), k * (k + 1) / 2 + k * m), f64::NAN),
+            overlaps: Array3::from_elem((runs, times.len(), k * (k + 1) / 2 + k * m + trained), f64::NAN),
             test: Array3::from_elem((runs, times.len(), 2), f64::NAN),
             diverged: vec![None; runs],
             times,
@@ -65,7 +66,12 @@ impl Recording {
         self.students * (self.students + 1) / 2 + i * self.teachers + m
     }
 
-    /// The state of one run at one time, with these readouts (tasks x K).
+    /// Places of the readouts among the entries; empty where they are not trained.
+    pub fn readout_entries(&self) -> std::ops::Range<usize> {
+        self.r_entry(self.students, 0)..self.overlaps.dim().2
+    }
+
+    /// The state of one run at one time, with these readouts (tasks x K) where none are recorded.
     ///
     /// # Errors
     /// Those of [`Overlaps::new`], [`crate::error::Error::NonFinite`] after the run diverged.
@@ -73,7 +79,10 @@ impl Recording {
         let row = self.overlaps.slice(s![run, time, ..]);
         let q = Array2::from_shape_fn((self.students, self.students), |(i, j)| row[self.q_entry(i, j)]);
         let r = Array2::from_shape_fn((self.students, self.teachers), |(i, m)| row[self.r_entry(i, m)]);
-        Overlaps::new(q, r, readouts.clone(), teacher)
+        let mut a = readouts.clone();
+        let recorded = row.slice(s![self.readout_entries()]);
+        a.row_mut(0).iter_mut().zip(recorded).for_each(|(a, recorded)| *a = *recorded);
+        Overlaps::new(q, r, a, teacher)
     }
 
     /// Mean and variance of every entry over the runs that had not diverged.

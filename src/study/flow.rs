@@ -103,7 +103,7 @@ pub fn flow(spec: &FlowSpec) -> Result<Report> {
         ("loss".into(), "", "population loss L = E[(f - f*)^2]/2".into()),
         ("gradient_norm".into(), "", "Euclidean norm of the gradient over all weights".into()),
     ];
-    let readouts = matches!(spec.rule, Training::TwoLayer(_));
+    let readouts = matches!(spec.rule, Training::TwoLayer(_)) || spec.sgd.is_some_and(|rule| rule.trains_readouts());
     if readouts {
         columns.extend((1..=spec.students).map(|i| (format!("a_{i}"), "", format!("readout of student {i}"))));
     }
@@ -155,7 +155,7 @@ fn integrated(spec: &FlowSpec, start: &Weights, teacher: &Teacher, times: &[f64]
         let problem = "the equations of SGD are integrated by dop853; leave out --integrator rkc".into();
         return Err(Error::Spec { action: ACTION, problem });
     }
-    let overlaps = start.overlaps(teacher);
+    let overlaps = rule.checked()?.starting(start.clone())?.overlaps(teacher);
     let evolution = evolve_sgd(&overlaps, &Equations::new(&overlaps, teacher, rule)?, times, spec.tolerance)?;
     Ok((evolution.trajectory, evolution.outcome))
 }

@@ -6,7 +6,7 @@ use ndarray::{Array1, ArrayD};
 use serde::{Deserialize, Serialize};
 
 use super::training::{
-    at_least_one, diverged_cell, divergence, divergence_note, entries, packed, positive, spans, step_times,
+    at_least_one, diverged_cell, divergence, divergence_note, positive, spans, state_entries, step_times,
 };
 use crate::dynamics::{Equations, evolve_sgd};
 use crate::error::{Error, Result};
@@ -116,7 +116,8 @@ impl Default for SgdSpec {
 }
 
 /// Integrates the equations, simulates the runs and reports table `trajectory`: time, loss, gradient_norm, q_i_j (i <= j),
-/// r_i_m; with runs also runs, loss_mean, loss_deviation, and mean and deviation of each overlap. A divergence is a result.
+/// r_i_m, a_i where readouts are trained; with runs also runs, loss_mean, loss_deviation, and mean and deviation of each of
+/// these. A divergence is a result. The start is put on the rule's constraint.
 /// `progress` gets (finished, total) runs and returns false to stop.
 ///
 /// # Errors
@@ -129,12 +130,8 @@ pub fn sgd(spec: &SgdSpec, progress: &(dyn Fn(usize, usize) -> bool + Sync)) -> 
     let rule = spec.rule.checked()?;
     let teacher = spec.teacher.build(spec.teachers)?.with_activation(spec.activation)?;
     spans(ACTION, spec.dimension, spec.students, &teacher)?;
-    let start = InitialLaw::new(spec.dimension, spec.init_scale, &teacher)?.draw(
-        spec.students,
-        &teacher,
-        spec.seed,
-        spec.run,
-    )?;
+    let law = InitialLaw::new(spec.dimension, spec.init_scale, &teacher)?;
+    let start = rule.starting(law.draw(spec.students, &teacher, spec.seed, spec.run)?)?;
     let overlaps = start.overlaps(&teacher);
     let equations = Equations::new(&overlaps, &teacher, rule)?;
     let times = step_times(spec.time, spec.points, spec.dimension);
@@ -155,7 +152,7 @@ pub fn sgd(spec: &SgdSpec, progress: &(dyn Fn(usize, usize) -> bool + Sync)) -> 
         None
     };
 
-    let names = entries(spec.students, spec.teachers);
+    let names = state_entries(spec.students, spec.teachers, &rule);
     let mut columns: Vec<(String, &'static str, String)> = vec![
         ("time".into(), "steps / d", "steps of SGD over the input dimension".into()),
         ("loss".into(), "", "population loss L = E[(f - f*)^2]/2 by the equations, label noise not included".into()),
@@ -183,7 +180,7 @@ pub fn sgd(spec: &SgdSpec, progress: &(dyn Fn(usize, usize) -> bool + Sync)) -> 
         match evolution.trajectory.frames.get(n) {
             Some(frame) => {
                 row.extend([frame.loss.into(), frame.gradient_norm.into()]);
-                row.extend(packed(&frame.overlaps).into_iter().map(Value::from));
+                row.extend(equations.pack(&frame.overlaps).into_iter().map(Value::from));
             }
             None if recording.is_none() => break,
             None => row.extend((0..names.len() + 2).map(|_| diverged_cell())),

@@ -2,7 +2,7 @@
 
 use crate::dynamics::Outcome;
 use crate::error::{Error, Result};
-use crate::model::{Overlaps, Teacher};
+use crate::model::{Overlaps, Sgd, Teacher};
 use crate::report::Value;
 
 /// [`Error::Count`] for the first of these that is 0.
@@ -51,7 +51,16 @@ pub(super) fn entries(students: usize, teachers: usize) -> Vec<(String, String)>
     entries
 }
 
-/// The state in the same order.
+/// [`entries`] and the readouts behind them, where the rule trains them.
+pub(super) fn state_entries(students: usize, teachers: usize, rule: &Sgd) -> Vec<(String, String)> {
+    let mut entries = entries(students, teachers);
+    if rule.trains_readouts() {
+        entries.extend((1..=students).map(|i| (format!("a_{i}"), format!("readout of student {i}"))));
+    }
+    entries
+}
+
+/// The overlaps in the same order.
 pub(super) fn packed(overlaps: &Overlaps) -> Vec<f64> {
     let k = overlaps.q().nrows();
     let mut x: Vec<f64> = (0..k).flat_map(|i| (i..k).map(move |j| (i, j))).map(|at| overlaps.q()[at]).collect();

@@ -11,4 +11,5 @@ mod orthant;
 mod program;
 mod reference;
 mod search;
+mod sgd_rules;
 mod spectra;

@@ -3,8 +3,7 @@
 use ndarray::{Axis, s};
 
 use super::super::sgd::Simulator;
-use super::super::training::entries;
-use super::{Path, Plan, ValidateSpec, Verdict};
+use super::{Path, Plan, ValidateSpec, Verdict, names};
 use crate::dynamics::Equations;
 use crate::numerics::statistics::{Sample, Test, hotelling};
 use crate::report::{Table, Value};
@@ -41,16 +40,16 @@ impl Tables {
                 "smallest p-value over tested times, of each overlap and of all together (Hotelling), adjusted by Holm over all tests of the report",
             ),
             ("p_test_error", "", "the same for the test error minus the population loss at the run's overlaps"),
-            ("verdict", "", "agrees when both are at least 0.01, else differs"),
+            ("verdict", "", "agrees when both are at least 0.01, else differs; untested when there are neither"),
         ];
         let overlaps = [
             ("dimension", "", "input dimension d"),
             ("simulator", "", "chain or explicit"),
             ("time", "steps / d", "steps of SGD over the input dimension"),
-            ("entry", "", "q_i_j = w_i . w_j, r_i_m = w_i . v_m"),
+            ("entry", "", "q_i_j = w_i . w_j, r_i_m = w_i . v_m, a_i = readout of student i where trained"),
             ("runs", "runs", "runs that had not diverged"),
             ("equations", "", "the equations of d = infinity"),
-            ("predicted", "", "predicted mean at this d, right to O(1/d)"),
+            ("predicted", "", "predicted mean at this d, right to O(1/d); the equations where that is not derived"),
             ("predicted_deviation", "", "predicted standard deviation of one run, leading order"),
             ("mean", "", "mean over runs"),
             ("deviation", "", "standard deviation over runs"),
@@ -61,7 +60,7 @@ impl Tables {
         let witness = [
             ("dimension", "", "input dimension d"),
             ("time", "steps / d", "steps of SGD over the input dimension"),
-            ("entry", "", "q_i_j = w_i . w_j, r_i_m = w_i . v_m"),
+            ("entry", "", "q_i_j = w_i . w_j, r_i_m = w_i . v_m, a_i = readout of student i where trained"),
             ("explicit_mean", "", "mean over explicit runs"),
             ("chain_mean", "", "mean over runs of the chain"),
             ("z_mean", "", "Welch's statistic of the two"),
@@ -102,13 +101,13 @@ impl Tables {
         spec: &ValidateSpec,
         verdict: &mut Verdict,
     ) {
-        let names = entries(spec.students, spec.teachers);
+        let names = names(spec);
         let head = || -> Vec<Value> { vec![plan.dimension.into(), simulator.name().into()] };
         let (mut p_values, mut largest) = (Vec::new(), 0.0f64);
         let mut squares = vec![0.0; spec.runs];
         let [mut bias, mut residual, mut noise, mut count] = [0.0; 4];
         for (at, &n) in kept.iter().enumerate() {
-            if plan.checks.contains(&n) {
+            if plan.is_tested && plan.checks.contains(&n) {
                 p_values.push(together(recording, at, &path.mean[n]));
             }
             for (entry, (name, _)) in names.iter().enumerate() {
@@ -118,9 +117,13 @@ impl Tables {
                 let error = sample.standard_error();
                 let mut row = head();
                 row.extend([plan.times[n].into(), name.as_str().into(), sample.size.into(), limit.into()]);
-                row.extend([predicted, path.covariance[n][[entry, entry]].max(0.0).sqrt()].map(Value::from));
+                row.push(predicted.into());
+                row.push(match path.covariance.get(n) {
+                    Some(covariance) => covariance[[entry, entry]].max(0.0).sqrt().into(),
+                    None => Value::Missing("not derived".into()),
+                });
                 row.extend([sample.mean, sample.variance.sqrt(), error].map(Value::from));
-                if plan.checks.contains(&n) {
+                if plan.is_tested && plan.checks.contains(&n) {
                     let test = sample.against(predicted, ROUNDING * spec.tolerance);
                     row.extend([test.z.into(), test.p_value.into()]);
                     p_values.push(test.p_value);
@@ -150,7 +153,7 @@ impl Tables {
         row.extend([spec.runs.into(), lost.into()]);
         row.extend([rms, relative * rms].map(Value::from));
         row.extend([bias, residual, noise].map(|x| Value::from((x / count).sqrt())));
-        row.push(largest.into());
+        row.push(if plan.is_tested { largest.into() } else { Value::Missing("not tested".into()) });
         // The last cells follow when all tests are known.
         self.agreement.rows.push(row);
         let from = verdict.p_values.len();
@@ -213,7 +216,7 @@ impl Tables {
         };
         for (at, n) in plan.checks.iter().enumerate() {
             let place = kept.iter().position(|kept| kept == n).unwrap_or(0);
-            for (entry, (name, _)) in entries(spec.students, spec.teachers).iter().enumerate() {
+            for (entry, (name, _)) in names(spec).iter().enumerate() {
                 let (first, second) = (sample(explicit, at, entry), sample(chain, place, entry));
                 let mean = first.compare_means(&second, ROUNDING * spec.tolerance);
                 let floor = ROUNDING * spec.tolerance;
