@@ -15,5 +15,6 @@ mod learning_rates;
 mod lines;
 mod phase;
 mod rules;
+mod sgd_rules;
 mod validate;
 mod widen;

@@ -23,13 +23,17 @@ fn go(_: usize) -> bool {
 fn one_step(rule: Sgd, activation: Activation, d: usize, runs: usize, fault: Fault, witness: bool) -> f64 {
     let (start, teacher) = start(&rule, activation);
     let overlaps = start.overlaps(&teacher);
-    let equations = Equations::new(&overlaps, &teacher, rule).unwrap().with_fault(fault);
+    let mut equations = Equations::new(&overlaps, &teacher, rule).unwrap().with_fault(fault);
+    if equations.has_map() {
+        // Exact at every d.
+        equations = equations.at_dimension(d as f64).unwrap();
+    }
     let x = equations.pack(&overlaps);
     let mut velocity = vec![0.0; x.len()];
     equations.velocity(0.0, &x, &mut velocity);
     let times = vec![1.0 / d as f64];
     let simulation = Simulation { dimension: d, rule, teacher, start, times, runs, seed: 1, test_inputs: 0 };
-    let simulate: fn(&Simulation, &(dyn Fn(usize) -> bool + Sync)) -> committee::Result<Recording> =
+    let simulate: fn(&Simulation, &(dyn Fn(usize) -> bool + Sync)) -> committee::error::Result<Recording> =
         if witness { explicit::simulate } else { chain::simulate };
     let recording = simulate(&simulation, &go).unwrap();
     let after = recording.overlaps.slice(s![.., 0, ..]);
