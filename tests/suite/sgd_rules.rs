@@ -125,6 +125,31 @@ fn momentum_is_a_larger_rate() {
     assert!(p < 1e-6, "independent: {p}");
 }
 
+/// Overlaps that are held spread by rounding alone; they do not decide.
+#[test]
+fn held_rules_agree() {
+    for constraint in [Constraint::Sphere, Constraint::Stiefel] {
+        let rule = Sgd { learning_rate: 0.5, constraint, ..Sgd::default() };
+        let spec = ValidateSpec {
+            dimensions: vec![60, 5000],
+            init_dimension: Some(100),
+            runs: 200,
+            time: 1.0,
+            points: 2,
+            checks: 2,
+            test_inputs: 20,
+            explicit_limit: 1e8,
+            rule,
+            ..ValidateSpec::default()
+        };
+        let report = validate(&spec, &everything).unwrap();
+        assert_eq!(report.results["verdict"], "agrees", "{constraint:?}: {}", report.results["line"]);
+        let wrong = Fault { radial: 0.9, ..Fault::default() };
+        let p = p_value(&validate_against(&spec, rule, wrong, &everything).unwrap());
+        assert!(p < 1e-6, "{constraint:?}: {p}");
+    }
+}
+
 /// With trained readouts the mean and the covariance at d = 80 are predicted to O(1/d), the readouts' too; elsewhere the
 /// report says that they are not, and tests nothing at small d.
 #[test]

@@ -5,6 +5,7 @@ use ndarray::{Axis, s};
 use super::super::sgd::Simulator;
 use super::{Path, Plan, ValidateSpec, Verdict, names};
 use crate::dynamics::Equations;
+use crate::model::Constraint;
 use crate::numerics::statistics::{Sample, Test, hotelling};
 use crate::report::{Table, Value};
 use crate::simulation::Recording;
@@ -108,7 +109,7 @@ impl Tables {
         let [mut bias, mut residual, mut noise, mut count] = [0.0; 4];
         for (at, &n) in kept.iter().enumerate() {
             if plan.is_tested && plan.checks.contains(&n) {
-                p_values.push(together(recording, at, &path.mean[n]));
+                p_values.push(together(recording, at, &path.mean[n], spec.rule.constraint));
             }
             for (entry, (name, _)) in names.iter().enumerate() {
                 let values = recording.overlaps.slice(s![.., at, entry]);
@@ -237,9 +238,22 @@ impl Tables {
 }
 
 /// All overlaps at one time together: sees a shift along directions in which runs hardly differ, such as the norms across
-/// the teacher that noise builds up.
-fn together(recording: &Recording, at: usize, predicted: &[f64]) -> f64 {
+/// the teacher that noise builds up. Overlaps that are held spread by rounding alone, which is no scale for the integrator's
+/// error: they are tested one by one only.
+fn together(recording: &Recording, at: usize, predicted: &[f64], constraint: Constraint) -> f64 {
+    let k = recording.students;
+    let held: Vec<usize> = match constraint {
+        Constraint::Free => Vec::new(),
+        Constraint::Sphere => (0..k).map(|i| recording.q_entry(i, i)).collect(),
+        Constraint::Stiefel => (0..recording.r_entry(0, 0)).collect(),
+    };
     let states = recording.overlaps.slice(s![.., at, ..]);
     let finite: Vec<usize> = (0..states.nrows()).filter(|&run| states.row(run).iter().all(|x| x.is_finite())).collect();
-    hotelling(states.select(Axis(0), &finite).view(), predicted)
+    let states = states.select(Axis(0), &finite);
+    if held.is_empty() {
+        return hotelling(states.view(), predicted);
+    }
+    let free: Vec<usize> = (0..predicted.len()).filter(|i| !held.contains(i)).collect();
+    let expected: Vec<f64> = free.iter().map(|&i| predicted[i]).collect();
+    hotelling(states.select(Axis(1), &free).view(), &expected)
 }
