@@ -44,11 +44,10 @@ impl Hold {
                 self.factor.iter().all(|x| x.is_finite())
             }
             Constraint::Stiefel => {
-                for (n, x) in self.factor.iter_mut().enumerate() {
-                    *x = f64::from(u8::from(n % (k + 1) == 0));
-                }
-                let off = |n: usize, x: f64| (x - f64::from(u8::from(n % (k + 1) == 0))).abs();
-                let worst = |matrix: &[f64]| matrix.iter().enumerate().map(|(n, x)| off(n, *x)).fold(0.0, f64::max);
+                let unit = |n: usize| f64::from(u8::from(n.is_multiple_of(k + 1)));
+                self.factor.iter_mut().enumerate().for_each(|(n, x)| *x = unit(n));
+                let off = |(n, x): (usize, &f64)| (x - unit(n)).abs();
+                let worst = |matrix: &[f64]| matrix.iter().enumerate().map(off).fold(0.0, f64::max);
                 if !(worst(&self.gram) * k as f64 <= NEAR) && !self.by_eigenvalues() {
                     return false;
                 }
@@ -61,7 +60,7 @@ impl Hold {
                         break;
                     }
                     for (n, x) in product.iter_mut().enumerate() {
-                        *x = 1.5 * f64::from(u8::from(n % (k + 1) == 0)) - 0.5 * *x;
+                        *x = 1.5 * unit(n) - 0.5 * *x;
                     }
                     multiply(&self.factor, product, square, k);
                     self.factor.copy_from_slice(square);
