@@ -39,6 +39,7 @@ impl Velocity {
         if let Training::Descent(_) | Training::Sgd(_) = rule {
             return Err(Error::Spec { action: "follow the flow", problem: format!("{rule} has finite steps") });
         }
+        rule.meets(teacher.activation())?;
         let mut rows = start.rows().clone();
         rule.constraint().retract(&mut rows)?;
         let shape = rows.dim();

@@ -289,12 +289,13 @@ mod tests {
         assert_eq!(labels(Scale::Linear { low: -2e-7, high: 4.1e-7 }, 4), ["−2×10⁻⁷", "0", "2×10⁻⁷", "4×10⁻⁷"]);
         assert_eq!(labels(Scale::Linear { low: 0.07210001, high: 0.0721001 }, 2), ["0.07210005", "0.07210010"]);
         assert_eq!(labels(Scale::Linear { low: 1.0, high: 1.0 }, 5), Vec::<String>::new());
+        assert_eq!(labels(Scale::Whole { low: 16.9, high: 19.1 }, 7), ["17", "18", "19"]);
     }
 
     #[test]
     fn a_scale_over_one_value_has_width() {
         for scale in [Scale::linear([0.0], 0.1), Scale::linear([3.0], 0.1), Scale::log([2.0], 0.1)] {
-            let (Scale::Linear { low, high } | Scale::Log { low, high }) = scale;
+            let (Scale::Linear { low, high } | Scale::Whole { low, high } | Scale::Log { low, high }) = scale;
             assert!(high > low);
         }
     }
