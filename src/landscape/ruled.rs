@@ -482,15 +482,16 @@ impl TwoLayerPoint {
         let a = weights.readouts().row(task);
         let live = hessian.units.len();
         let silent = a.iter().filter(|&&a| a == 0.0).count();
+        let off = hessian.units.iter().filter(|&&i| a[i] == 0.0).count();
         let at_zero = is_zero(risk_exact(weights, teacher, task), teacher);
         Ok(TwoLayerPoint {
             index: Index::of(&eigenvalues),
             eigenvalues,
             // A silent unit adds nothing at any w_i: D zero modes where the error is zero. Elsewhere E[e g' x] couples w_i and
             // a_i: one eigenvalue of each sign, D - 1 zero modes.
-            expected_neutral: live - silent
+            expected_neutral: live - off
                 + one_layer_neutral
-                + silent * (weights.coordinates() - if at_zero { 0 } else { 1 }),
+                + off * (weights.coordinates() - if at_zero { 0 } else { 1 }),
             transverse: linalg::eigvalsh(hessian.transverse.view())?.to_vec(),
             residual: two_layer_residual(weights, teacher, task),
             least_readout: a.iter().copied().fold(f64::INFINITY, f64::min),

@@ -237,7 +237,7 @@ mod tests {
             let mut rows = Array2::from_shape_fn((k, k), |(i, j)| b + if i == j { a } else { 0.0 });
             Constraint::Stiefel.retract(&mut rows).unwrap();
             // The polar factor of a positive matrix is the identity.
-            assert!(linalg::max_abs(&(&rows - &Array2::eye(k))) < 1e-13, "K = {k}");
+            assert!(linalg::max_abs(&(&rows - &Array2::<f64>::eye(k))) < 1e-13, "K = {k}");
         }
     }
 }
