@@ -12,8 +12,12 @@ use committee::population::{Field, constrained_gradient, hessian};
 use ndarray::Array2;
 
 fn problem(students: usize, teachers: usize, dimension: usize, rule: Training) -> Problem {
+    scaled(students, teachers, dimension, 1.0, rule)
+}
+
+fn scaled(students: usize, teachers: usize, dimension: usize, scale: f64, rule: Training) -> Problem {
     let teacher = Teacher::orthonormal(teachers).unwrap();
-    let law = InitialLaw::new(dimension, 1.0, &teacher).unwrap();
+    let law = InitialLaw::new(dimension, scale, &teacher).unwrap();
     Problem { students, teacher, law, seed: 1, rule }
 }
 
@@ -32,52 +36,72 @@ fn negative(matrix: &Array2<f64>) -> usize {
 #[ignore = "evidence"]
 fn quick_two_layer() {
     let mut lines = Lines::new("quick_two_layer");
-    for (k, runs) in [(8, 500), (12, 500), (17, 1000)] {
-        for rate in [1.0, 5.0] {
-            let rule = Training::TwoLayer(TwoLayer { readout_rate: rate });
-            let both = census(problem(k, k, k, rule), runs);
-            let (mut loss, mut index, mut zeros, mut least, mut odd) = (0.0f64, 0, 0, f64::INFINITY, 0);
-            for class in &both.classes {
-                let layers = class.two_layer.as_ref().unwrap();
-                least = least.min(layers.least_readout);
-                zeros += usize::from(layers.index.neutral != k - layers.dead);
-                if layers.negative + layers.silent + layers.dead > 0 {
-                    odd += 1;
-                    lines.note(&format!("a unit without a positive readout: {}, {layers:?}", class.point.family.name));
-                    continue;
-                }
-                // The one-layer point from the equivalent rows, by one-layer code alone.
-                let teacher = Teacher::orthonormal(k).unwrap();
-                let one = Weights::new(class.point.weights.rows().clone(), None, &teacher).unwrap();
-                let (one, _) = polish(&one, &teacher, 0).unwrap().expect("a minimum");
-                loss = loss.max((committee::population::risk_exact(&one, &teacher, 0) - class.point.loss).abs());
-                let found = negative(&hessian(&one, &teacher, 0).unwrap().span);
-                index += usize::from(found != layers.index.unstable);
+    // Where a_i^2/eta_a - |w_i|^2/eta_w is negative a readout may change its sign: the last case.
+    for (k, runs, rate, scale) in [
+        (8, 500, 1.0, 1.0),
+        (8, 500, 5.0, 1.0),
+        (12, 500, 1.0, 1.0),
+        (12, 500, 5.0, 1.0),
+        (17, 1000, 1.0, 1.0),
+        (17, 1000, 5.0, 1.0),
+        (8, 500, 5.0, 3.0),
+    ] {
+        let rule = Training::TwoLayer(TwoLayer { readout_rate: rate });
+        let both = census(scaled(k, k, k, scale, rule), runs);
+        let one = census(problem(k, k, k, Training::GradientFlow), runs);
+        let (mut loss, mut index, mut zeros, mut least, mut odd) = (0.0f64, 0, 0, f64::INFINITY, 0);
+        let (mut shared, mut apart) = (0, 0.0f64);
+        for class in &both.classes {
+            let layers = class.two_layer.as_ref().unwrap();
+            least = least.min(layers.least_readout);
+            zeros += usize::from(layers.index.neutral != k - layers.dead);
+            if layers.negative + layers.silent + layers.dead > 0 {
+                odd += 1;
+                lines.note(&format!(
+                    "a unit without a positive readout: {} of {runs} runs, loss {:.9}, {}, {} negative, {} silent, {} dead, {} negative eigenvalues, {} zero modes",
+                    class.hits, class.point.loss, class.point.family.name, layers.negative, layers.silent, layers.dead,
+                    layers.index.unstable, layers.index.neutral
+                ));
+                continue;
             }
-            let head = format!("K = M = d = {k}, rate {rate}, {runs} runs");
-            let count = both.classes.len();
-            lines.line(&format!("{head}: unresolved"), both.unresolved(), "0", both.unresolved() == 0);
-            lines.line(
-                &format!("{head}: largest loss difference to one layer"),
-                format!("{loss:.1e}"),
-                "1e-12",
-                loss < 1e-12,
-            );
-            lines.line(
-                &format!("{head}: points with another index than one layer"),
-                format!("{index} of {count}"),
-                "0",
-                index == 0,
-            );
-            lines.line(
-                &format!("{head}: points whose zero modes are not K - dead"),
-                format!("{zeros} of {count}"),
-                "0",
-                zeros == 0,
-            );
-            lines.line(&format!("{head}: points with a unit a_i <= 0 or dead"), odd, "shown", true);
-            lines.note(&format!("smallest readout at a point: {least:.3e}"));
+            // The one-layer point from the equivalent rows, by one-layer code alone.
+            let teacher = Teacher::orthonormal(k).unwrap();
+            let rows = Weights::new(class.point.weights.rows().clone(), None, &teacher).unwrap();
+            let (rows, _) = polish(&rows, &teacher, 0).unwrap().expect("a minimum");
+            loss = loss.max((committee::population::risk_exact(&rows, &teacher, 0) - class.point.loss).abs());
+            let found = negative(&hessian(&rows, &teacher, 0).unwrap().span);
+            index += usize::from(found != layers.index.unstable);
+            // The same point among the ends of independent runs of one layer.
+            let same = one.classes.iter().find(|other| (other.point.loss - class.point.loss).abs() < 1e-9);
+            if let Some(same) = same {
+                shared += 1;
+                apart = apart.max((same.point.loss - class.point.loss).abs());
+                index += usize::from(same.point.spectrum.span_index.unstable != layers.index.unstable);
+            }
         }
+        let head = format!("K = M = d = {k}, rate {rate}, scale {scale}, {runs} runs");
+        let count = both.classes.len();
+        lines.line(&format!("{head}: unresolved"), both.unresolved(), "0", both.unresolved() == 0);
+        lines.line(
+            &format!("{head}: largest loss difference to one layer"),
+            format!("{loss:.1e}; {shared} points also end runs of one layer, {apart:.1e}"),
+            "1e-12",
+            loss.max(apart) < 1e-12,
+        );
+        lines.line(
+            &format!("{head}: points with another index than one layer"),
+            format!("{index} of {count}"),
+            "0",
+            index == 0,
+        );
+        lines.line(
+            &format!("{head}: points whose zero modes are not K - dead"),
+            format!("{zeros} of {count}"),
+            "0",
+            zeros == 0,
+        );
+        lines.line(&format!("{head}: points with a unit a_i <= 0 or dead"), odd, "shown", true);
+        lines.note(&format!("smallest readout at a point: {least:.3e}"));
     }
     // a_i^2/eta_a - |w_i|^2/eta_w, on both integrators without help, and as the search flows.
     let p = problem(8, 8, 16, Training::GradientFlow);
