@@ -2,6 +2,7 @@
 
 use super::output::Output;
 use super::progress::Progress;
+use super::rule::TrainingArguments;
 use super::{interrupt, override_fields};
 use crate::error::Result;
 use crate::model::Activation;
@@ -13,6 +14,7 @@ const EXAMPLES: &str = "Examples:
   committee families --teachers 17 --flipped 3 --starts 10000
   committee families --groups 6,1,13
   committee families --groups 1,16:1,2,1 --starts 2000
+  committee families --teachers 17 --flipped 0,1,2 --rule sphere
 
 Groups: SIZES[:MATCHED][+FREE]. SIZES are the sizes of the groups of teachers. MATCHED names, for each group of
 students, the group of teachers to which it stands one to one, counted from 1 (default: one group of students for each
@@ -24,7 +26,9 @@ Columns: k1 = flipped units; groups; branch = global, k1 = N (N flipped units, c
 for a block), or root N where no name is known; loss;
 min_eigenvalue inside span(W, V) and the sector it belongs to, min_transverse_eigenvalue across it; unstable = number of
 negative eigenvalues inside the span; verdict; residual = largest gradient entry; hits = random starts that ended there;
-full = what the Hessian in all coordinates says where it is small enough.
+full = what the Hessian in all coordinates says where it is small enough. With --rule weight-decay, sphere or stiefel (whole M,
+K M at most 400): Newton's method on the rule's constraint from each family of gradient flow; eigenvalues are those on the
+constraint, isotropy and moved say what was found and how far away. Both layers (two-layer) have the families of one.
 Sectors: trivial keeps all groups, standard N singles out one index of set N, symmetric N and exterior N a pattern over
 pairs of set N, product N x O one index of each. Sets are the groups of teachers, then the free groups.";
 
@@ -46,9 +50,11 @@ pub struct Arguments {
     /// Correlation between the teachers: T = (1 - RHO) I + RHO J [default: 0]
     #[arg(long, value_name = "RHO", allow_hyphen_values = true)]
     correlation: Option<f64>,
-    /// Activation: relu; the equations of groups know no other [default: relu]
+    /// Activation: relu, or leaky-relu:SLOPE with a slope between -1 and 1 [default: relu]
     #[arg(long, value_name = "ACTIVATION")]
     activation: Option<Activation>,
+    #[command(flatten)]
+    rule: TrainingArguments,
     /// Random starts of a search for all solutions of the equations of each family; 0: known branches only [default: 0]
     #[arg(long, value_name = "N")]
     starts: Option<u64>,
@@ -66,6 +72,7 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<()> {
     spec.teachers = arguments.teachers.unwrap_or(spec.teachers);
     spec.students = arguments.students.or(spec.students);
     spec.groups = arguments.groups.clone().or(spec.groups);
+    arguments.rule.apply(&mut spec.rule)?;
     if output.printed_spec(&spec) {
         return Ok(());
     }
@@ -77,7 +84,7 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<()> {
     if spec.starts > 0 {
         columns.push(("hits", 9));
     }
-    columns.push(("full", 0));
+    columns.extend([("full", 0), ("isotropy", 0), ("moved", 3)]);
     output.show(&report, "families", &columns);
     let name = match &spec.groups {
         Some(_) => "families-groups".to_string(),

@@ -6,6 +6,7 @@ use super::landscape;
 use super::output::Output;
 use crate::error::Result;
 use crate::figure::{Curve, CurvePanel, CurveStyle};
+use crate::model::Training;
 use crate::report::Report;
 use crate::study::{self, FollowSpec, LandscapeSpec};
 
@@ -35,6 +36,9 @@ pub struct Size {
     pub students: usize,
     pub teachers: usize,
     pub dimensions: Vec<usize>,
+    /// Training rule as on the command line; left out: gradient flow.
+    #[serde(default)]
+    pub rule: Option<String>,
     pub runs: u64,
     pub seed: u64,
     pub published: Vec<Published>,
@@ -100,8 +104,10 @@ pub fn shares(sizes: &[Size], quick: bool, output: &Output) -> Result<(Vec<Curve
         // Side by side, so that error bars do not hide each other.
         let count = (size.dimensions.len() + size.published.len()) as f64;
         let shift = |index: usize| 0.09 * (index as f64 - 0.5 * (count - 1.0));
+        let rule: Training = size.rule.as_deref().map_or(Ok(Training::default()), str::parse)?;
         for &dimension in &size.dimensions {
             let spec = LandscapeSpec {
+                rule,
                 students: size.students,
                 teachers: size.teachers,
                 dimension: Some(dimension),
@@ -119,7 +125,8 @@ pub fn shares(sizes: &[Size], quick: bool, output: &Output) -> Result<(Vec<Curve
             }
             let place = shift(curves.len());
             let points = (0..most).map(|k| point(k, place, hits[k] / size.runs as f64, size.runs as f64)).collect();
-            let name = format!("gradient flow, d = {dimension}");
+            let words = if rule.is_gradient_flow() { "gradient flow".to_string() } else { rule.to_string() };
+            let name = format!("{words}, d = {dimension}");
             curves.push(Curve { name, style: CurveStyle::Discs, colour: curves.len(), points });
             last = Some(report);
         }
@@ -130,7 +137,10 @@ pub fn shares(sizes: &[Size], quick: bool, output: &Output) -> Result<(Vec<Curve
             curves.push(Curve { name: list.name.clone(), style: CurveStyle::Squares, colour: curves.len(), points });
         }
         panels.push(CurvePanel {
-            title: format!("K = {}, M = {}", size.students, size.teachers),
+            title: match &size.rule {
+                Some(rule) => format!("{rule}: K = {}, M = {}", size.students, size.teachers),
+                None => format!("K = {}, M = {}", size.students, size.teachers),
+            },
             x_name: format!("anti-aligned units k1 at the end ({} and more together)", most - 1),
             y_name: "share of runs".into(),
             log_x: false,

@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 use std::sync::Mutex;
 
-use super::output::Output;
+use super::output::{Output, caption};
 use super::progress::Progress;
 use super::{interrupt, override_fields};
 use crate::error::Result;
+use crate::figure::{self, Curve, CurvePanel, CurveStyle};
+use crate::report::{Report, Table};
 use crate::study::{self, ReproduceSpec, Source};
 
 const EXAMPLES: &str = "Examples:
@@ -22,7 +24,8 @@ shares in per cent, with the 95 % Clopper-Pearson interval of ours; p_value = Fi
 Holm-adjusted over all cells. Verdict: agrees; differs (adjusted p below 0.01; a sentence says by how much); inconsistent source
 (differs, and so does another place of the same source); not converged (published so, and ours do not converge either).
 Files: cells.csv, columns.csv (chi-square over all classes of a column), counts.csv; for huang-2026 also run_length.csv (shares
-of descent stopped after so many steps) and perturbation.csv (return from noise beside the prediction of the Hessian).";
+of descent stopped after so many steps) and perturbation.csv (return from noise beside the prediction of the Hessian);
+shares.png and .svg: our shares beside the published ones.";
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -70,8 +73,98 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<()> {
     output.show(&report, "cells", COLUMNS);
     let directory = output.directory(&format!("reproduce-{}", spec.source), &spec)?;
     report.write(&directory)?;
+    let title = report.results.get("title").and_then(|title| title.as_str()).unwrap_or_default();
+    let subtitle = "w ~ N(0, I/d); shares of runs with 95 % intervals; squares: published";
+    figure::curves(&directory, "shares", &panels(&report), &caption(title, subtitle, &report))?;
     output.note(&format!("Files: {}", directory.display()));
     Ok(())
+}
+
+/// Shares over the class, a panel for each column with several published classes (up to three such columns); else over the
+/// size, a panel for each table, rule and class.
+pub fn panels(report: &Report) -> Vec<CurvePanel> {
+    let Some(cells) = report.table("cells") else { return Vec::new() };
+    let texts = |name: &str| cells.texts(name);
+    let (tables, columns, rules, classes) = (texts("table"), texts("column"), texts("rule"), texts("class"));
+    let several = |i: usize| (0..columns.len()).any(|j| columns[j] == columns[i] && classes[j] != classes[i]);
+    let mut broad: Vec<&String> = (0..columns.len()).filter(|&i| several(i)).map(|i| &columns[i]).collect();
+    broad.dedup();
+    let by_class = broad.len() <= 3;
+    let mut groups: Vec<(String, bool, Vec<usize>)> = Vec::new();
+    for i in 0..columns.len() {
+        let over_classes = by_class && several(i);
+        let title = match (over_classes, several(i)) {
+            (true, _) => format!("{} (table {})", columns[i], tables[i]),
+            (false, true) => classes[i].clone(),
+            (false, false) if rules.iter().all(|rule| rule == &rules[i]) => format!("{}, {}", tables[i], classes[i]),
+            (false, false) => {
+                format!("{}: {} minimum", columns[i].split(", K").next().unwrap_or_default(), classes[i])
+            }
+        };
+        match groups.iter_mut().find(|group| group.0 == title) {
+            Some(group) => group.2.push(i),
+            None => groups.push((title, over_classes, vec![i])),
+        }
+    }
+    groups.into_iter().map(|(title, over_classes, rows)| panel(cells, title, over_classes, &rows)).collect()
+}
+
+fn panel(cells: &Table, title: String, over_classes: bool, rows: &[usize]) -> CurvePanel {
+    let number = |name: &str, i: usize| cells.numbers(name)[i];
+    let students = |i: usize| number("students", i).unwrap_or(f64::NAN);
+    let teachers = |i: usize| number("teachers", i).unwrap_or(f64::NAN);
+    let one_teacher = rows.iter().all(|&i| teachers(i) == teachers(rows[0]));
+    let classes = cells.texts("class");
+    let x = |i: usize| match (over_classes, one_teacher) {
+        // `global` is k1 = 0.
+        (true, _) => classes[i].rsplit(' ').next().and_then(|last| last.parse().ok()).unwrap_or(0.0),
+        (false, true) => students(i),
+        (false, false) => teachers(i),
+    };
+    let x_name = match (over_classes, one_teacher) {
+        (true, _) => "anti-aligned units k1 at the end (0: global)",
+        (false, true) => "students K",
+        (false, false) => "teachers M",
+    };
+    let mut dimensions: Vec<Option<usize>> = Vec::new();
+    let label = |i: usize| number("d", i).filter(|&d| d != teachers(i)).map(|d| d as usize);
+    rows.iter().for_each(|&i| {
+        if !dimensions.contains(&label(i)) {
+            dimensions.push(label(i));
+        }
+    });
+    let mut curves = Vec::new();
+    // Side by side, so that error bars do not hide each other.
+    let shift = |curve: usize| 0.08 * (curve as f64 - 0.5 * dimensions.len() as f64);
+    let runs = number("runs", rows[0]).unwrap_or(0.0);
+    for dimension in &dimensions {
+        let points = rows.iter().filter(|&&i| label(i) == *dimension).filter_map(|&i| {
+            let (low, high) = (number("low", i)?, number("high", i)?);
+            Some([x(i) + shift(curves.len()), 0.5 * (low + high), 0.5 * (high - low)])
+        });
+        let points = points.collect();
+        let name = dimension.map_or("ours, d = M".to_string(), |d| format!("ours, d = {d}"));
+        curves.push(Curve { name, style: CurveStyle::Discs, colour: usize::from(dimension.is_some()), points });
+    }
+    let mut published: Vec<[f64; 3]> = Vec::new();
+    for &i in rows.iter().filter(|&&i| label(i) == dimensions[0]) {
+        if let (Some(share), Some(count)) = (number("published", i), number("published_runs", i)) {
+            let error = 196.0 * (0.01 * share * (1.0 - 0.01 * share) / count).sqrt();
+            published.push([x(i) + shift(curves.len()), share, error]);
+        }
+    }
+    if !published.is_empty() {
+        curves.push(Curve { name: "published".into(), style: CurveStyle::Squares, colour: 3, points: published });
+    }
+    CurvePanel {
+        title: format!("{title}, {runs} runs"),
+        x_name: x_name.into(),
+        y_name: "share of runs (%)".into(),
+        log_x: false,
+        log_y: false,
+        marks: Vec::new(),
+        curves,
+    }
 }
 
 /// The columns shown in a terminal.

@@ -5,7 +5,10 @@ use serde::{Deserialize, Serialize};
 use super::rules::Velocity;
 use crate::error::Result;
 use crate::model::{Constraint, Frame, Teacher, Training, Trajectory, Weights};
-use crate::numerics::{integrate, rkc::Rkc};
+use crate::numerics::{
+    integrate,
+    rkc::{self, Rkc},
+};
 use crate::population::risk_exact;
 
 /// Largest absolute rms error of one step in mass production: while the rms velocity is above FAST, and below it. Against
@@ -17,6 +20,10 @@ const FAST: f64 = 0.01;
 
 /// In the tail the step error is tied to the gradient: rms error below this many times the rms velocity.
 const STEP_ERROR_PER_VELOCITY: f64 = 3.0;
+
+/// Norm of the gradient below which steps may have all the stages there are: what is left is a crawl along directions of
+/// almost no curvature, at times above 1e5.
+const CRAWL: f64 = 1e-5;
 
 /// Time between looks at the gradient with the reference integrator.
 const SEGMENT: f64 = 10.0;
@@ -84,6 +91,7 @@ impl Descent {
                     let rms = norm / (flow.y.len() as f64).sqrt();
                     let bound = if rms > FAST { STEP_ERROR_FAST } else { STEP_ERROR };
                     let tolerance = bound.min(STEP_ERROR_PER_VELOCITY * rms);
+                    flow.most_stages = if norm < CRAWL { rkc::MAX_STAGES } else { rkc::STAGES };
                     flow.advance(tolerance, f64::INFINITY, &mut |w, v| field.at(w, v))?;
                     if field.retract(&mut flow.y)? {
                         field.at(&flow.y, &mut flow.velocity);

@@ -15,6 +15,8 @@ pub(super) struct Velocity {
     shape: (usize, usize),
     /// a_i^2 - (eta_a/eta_w) |w_i|^2 at the start of `two-layer`.
     conserved: Vec<f64>,
+    /// Unit vectors along the rows, K x D, for `sphere`.
+    units: Vec<f64>,
 }
 
 impl Velocity {
@@ -22,7 +24,10 @@ impl Velocity {
     pub fn gradient_flow(start: &Weights, teacher: &Teacher, task: usize) -> (Velocity, Vec<f64>) {
         let field = Field::new(start, teacher, task);
         let (rule, shape) = (Training::GradientFlow, start.rows().dim());
-        (Velocity { field, rule, task, shape, conserved: Vec::new() }, start.rows().iter().copied().collect())
+        (
+            Velocity { field, rule, task, shape, conserved: Vec::new(), units: Vec::new() },
+            start.rows().iter().copied().collect(),
+        )
     }
 
     /// The velocity and the state at these weights, put on the rule's constraint. Readouts other than the weights' own are
@@ -34,6 +39,7 @@ impl Velocity {
         if let Training::Descent(_) | Training::Sgd(_) = rule {
             return Err(Error::Spec { action: "follow the flow", problem: format!("{rule} has finite steps") });
         }
+        rule.meets(teacher.activation())?;
         let mut rows = start.rows().clone();
         rule.constraint().retract(&mut rows)?;
         let shape = rows.dim();
@@ -44,7 +50,8 @@ impl Velocity {
             conserved = rows.outer_iter().zip(a).map(|(row, a)| a * a - two.readout_rate * row.dot(&row)).collect();
             state.extend(a);
         }
-        Ok((Velocity { field: Field::new(start, teacher, task), rule, task, shape, conserved }, state))
+        let units = if rule == Training::Sphere { state.clone() } else { Vec::new() };
+        Ok((Velocity { field: Field::new(start, teacher, task), rule, task, shape, conserved, units }, state))
     }
 
     /// Writes the velocity at y.
@@ -65,12 +72,17 @@ impl Velocity {
                 self.write_tangent(&rows, v);
             }
             Training::Sphere => {
-                let mut rows = matrix(y, self.shape);
-                for mut row in rows.outer_iter_mut() {
-                    let norm = row.dot(&row).sqrt();
-                    row /= norm;
+                let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+                self.units.copy_from_slice(y);
+                for row in self.units.chunks_exact_mut(d) {
+                    let norm = dot(row, row).sqrt();
+                    row.iter_mut().for_each(|x| *x /= norm);
                 }
-                self.write_tangent(&rows, v);
+                self.field.velocity(&self.units, v);
+                for (v, row) in v.chunks_exact_mut(d).zip(self.units.chunks_exact(d)) {
+                    let radial = dot(v, row);
+                    v.iter_mut().zip(row).for_each(|(v, x)| *v -= radial * x);
+                }
             }
             _ => self.write_tangent(&matrix(y, self.shape), v),
         }

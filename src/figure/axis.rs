@@ -9,8 +9,19 @@ use crate::error::Result;
 /// How values go along an axis.
 #[derive(Clone, Copy)]
 pub(super) enum Scale {
-    Linear { low: f64, high: f64 },
-    Log { low: f64, high: f64 },
+    Linear {
+        low: f64,
+        high: f64,
+    },
+    /// Linear, with ticks at whole numbers only.
+    Whole {
+        low: f64,
+        high: f64,
+    },
+    Log {
+        low: f64,
+        high: f64,
+    },
 }
 
 impl Scale {
@@ -33,7 +44,7 @@ impl Scale {
     /// Position in 0..1; `None` where the value has none.
     pub fn at(&self, x: f64) -> Option<f64> {
         let position = match *self {
-            Scale::Linear { low, high } => (x - low) / (high - low),
+            Scale::Linear { low, high } | Scale::Whole { low, high } => (x - low) / (high - low),
             Scale::Log { .. } if x <= 0.0 => return None,
             Scale::Log { low, high } => (x / low).log10() / (high / low).log10(),
         };
@@ -45,6 +56,7 @@ impl Scale {
         let most = most.max(2);
         match *self {
             Scale::Linear { low, high } => linear_ticks(low, high, most),
+            Scale::Whole { low, high } => linear_ticks(low, high, most.min((high - low).max(1.0) as usize)),
             Scale::Log { low, high } => {
                 let (first, last) = (low.log10().ceil() as i32, high.log10().floor() as i32);
                 let decades = (last - first + 1).max(0) as usize;
@@ -277,12 +289,13 @@ mod tests {
         assert_eq!(labels(Scale::Linear { low: -2e-7, high: 4.1e-7 }, 4), ["−2×10⁻⁷", "0", "2×10⁻⁷", "4×10⁻⁷"]);
         assert_eq!(labels(Scale::Linear { low: 0.07210001, high: 0.0721001 }, 2), ["0.07210005", "0.07210010"]);
         assert_eq!(labels(Scale::Linear { low: 1.0, high: 1.0 }, 5), Vec::<String>::new());
+        assert_eq!(labels(Scale::Whole { low: 16.9, high: 19.1 }, 7), ["17", "18", "19"]);
     }
 
     #[test]
     fn a_scale_over_one_value_has_width() {
         for scale in [Scale::linear([0.0], 0.1), Scale::linear([3.0], 0.1), Scale::log([2.0], 0.1)] {
-            let (Scale::Linear { low, high } | Scale::Log { low, high }) = scale;
+            let (Scale::Linear { low, high } | Scale::Whole { low, high } | Scale::Log { low, high }) = scale;
             assert!(high > low);
         }
     }

@@ -120,6 +120,13 @@ impl CurvePanel {
         ABOVE + if self.marks.is_empty() { 0.0 } else { MARKS }
     }
 
+    /// Whether the abscissa is a number of things: dots at whole numbers, or beside them so that none hides another.
+    fn counts(&self) -> bool {
+        let dots = |curve: &Curve| matches!(curve.style, CurveStyle::Discs | CurveStyle::Squares);
+        let near = |p: &[f64; 3]| (p[0] - p[0].round()).abs() < 0.25;
+        self.curves.iter().all(|curve| dots(curve) && curve.points.iter().all(near))
+    }
+
     fn height(&self) -> f64 {
         self.above() + (HEIGHT + BELOW).max(legend_height(&self.keys(), LEGEND) + 6.0)
     }
@@ -128,7 +135,10 @@ impl CurvePanel {
         let all = || self.curves.iter().flat_map(|curve| &curve.points);
         let xs = all().map(|p| p[0]).chain(self.marks.iter().map(|mark| mark.0));
         let ys = all().flat_map(|p| [p[1] - p[2], p[1] + p[2]]);
-        let x = if self.log_x { Scale::log(xs, 0.03) } else { Scale::linear(xs, 0.03) };
+        let x = match if self.log_x { Scale::log(xs, 0.03) } else { Scale::linear(xs, 0.03) } {
+            Scale::Linear { low, high } if self.counts() => Scale::Whole { low, high },
+            scale => scale,
+        };
         let y = if self.log_y { Scale::log(ys, 0.06) } else { Scale::linear(ys, 0.06) };
         let panel = Panel {
             left: LEFT,

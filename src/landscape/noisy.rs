@@ -47,6 +47,7 @@ impl LimitKind {
 #[derive(Clone, Debug)]
 pub struct Limit {
     pub kind: LimitKind,
+    /// Learning rate, or the parameter that was followed.
     pub learning_rate: f64,
     /// Arclength between the last two points with opposite signs.
     pub width: f64,
@@ -67,6 +68,7 @@ pub struct Limit {
 /// Loss and leading eigenvalue at a point of a branch.
 #[derive(Clone, Copy, Debug)]
 pub struct Settled {
+    /// Learning rate, or the parameter that was followed.
     pub learning_rate: f64,
     pub loss: f64,
     /// (Real, imaginary) part of the eigenvalue with the largest real part, per unit of t = steps / d.
@@ -106,13 +108,38 @@ pub fn follow_to_fold(state: &Blocks, rule: Sgd, largest: f64) -> Result<Followe
     follow(state, rule, largest, false)
 }
 
+/// As [`follow_minimum`], but at the rule's learning rate and along its label noise or weight decay, upward from 0.
+///
+/// # Errors
+/// As [`follow_minimum`]; [`Error::Spec`] when the minimum ends before the learning rate.
+pub fn follow_disturbed(state: &Blocks, rule: Sgd, along: BlockParameter, largest: f64) -> Result<Followed> {
+    let mut undisturbed = rule;
+    match along {
+        BlockParameter::LabelNoise => undisturbed.label_noise = 0.0,
+        BlockParameter::WeightDecay => undisturbed.weight_decay = 0.0,
+        BlockParameter::LearningRate | BlockParameter::Size(_) => return follow_minimum(state, rule, largest),
+    }
+    let at_rate = follow_minimum(state, undisturbed, rule.learning_rate)?;
+    if let Some(limit) = &at_rate.limit {
+        let problem = format!("it ends at learning rate {}, below {}", limit.learning_rate, rule.learning_rate);
+        return Err(Error::Spec { action: ACTION, problem });
+    }
+    let system = BlockSgd::new(state, undisturbed, along)?;
+    follow_system(system, &at_rate.at(rule.learning_rate)?, 0.2 * largest, largest, true)
+}
+
 fn follow(state: &Blocks, rule: Sgd, largest: f64, is_stable: bool) -> Result<Followed> {
     let system = BlockSgd::new(state, rule, BlockParameter::LearningRate)?;
-    let spectrum = BlockSpectrum::new(&system)?;
     // Near the rate at which the exact solution loses stability.
-    let students = system.partition().student_count();
-    let unit = 4.0 * rule.batch as f64 / (students + 1.0);
-    let units = students + system.partition().teacher_count();
+    let unit = 4.0 * rule.batch as f64 / (system.partition().student_count() + 1.0);
+    let x = system.pack(state);
+    follow_system(system, &x, unit, largest, is_stable)
+}
+
+/// Follows the fixed point x of the system from 0 upward; `unit` is a large value of the parameter.
+fn follow_system(system: BlockSgd, x: &[f64], unit: f64, largest: f64, is_stable: bool) -> Result<Followed> {
+    let spectrum = BlockSpectrum::new(&system)?;
+    let units = system.partition().student_count() + system.partition().teacher_count();
     let options = Options {
         step: 0.01 * unit,
         largest: 0.1 * unit,
@@ -127,7 +154,7 @@ fn follow(state: &Blocks, rule: Sgd, largest: f64, is_stable: bool) -> Result<Fo
         let first = |values: &[[f64; 2]]| values.first().map_or(f64::NEG_INFINITY, |value| value[0]);
         Ok(spectrum.rates(x, p)?.iter().map(|level| first(&level.values)).collect())
     };
-    let first = follow::start(&system, &system.pack(state), 0.0, 1.0, &options)?;
+    let first = follow::start(&system, x, 0.0, 1.0, &options)?;
     let at_zero = tests(&first.x, 0.0)?;
     if let Some(value) = at_zero.iter().find(|value| !(**value < 0.0)) {
         return Err(Error::Spec {
@@ -192,7 +219,8 @@ fn limit(system: &BlockSgd, spectrum: &BlockSpectrum, branch: &Branch, event: &f
         (false, true) => LimitKind::Hopf,
         (false, false) => LimitKind::Real,
     };
-    let frequency = if kind == LimitKind::Hopf { p * hopf(block.view())?.frequency } else { 0.0 };
+    let rate = system.at(p)?.rule().learning_rate;
+    let frequency = if kind == LimitKind::Hopf { rate * hopf(block.view())?.frequency } else { 0.0 };
     let edge = Edge { system, spectrum, sector };
     let direct = match kind {
         LimitKind::Hopf => None,
@@ -244,14 +272,14 @@ impl Critical for Edge<'_> {
 }
 
 impl Followed {
-    /// Loss and leading eigenvalue at a point with these overlaps.
+    /// Loss and leading eigenvalue at a point with these overlaps and this value p of the parameter followed.
     ///
     /// # Errors
     /// Those of the eigenvalues.
-    pub fn settled(&self, x: &[f64], learning_rate: f64) -> Result<Settled> {
-        let (leading, sector) = self.leading(x, learning_rate)?;
-        let leading = leading.map(|part| part * learning_rate);
-        Ok(Settled { learning_rate, loss: self.system.risk(x), leading, sector })
+    pub fn settled(&self, x: &[f64], p: f64) -> Result<Settled> {
+        let (leading, sector) = self.leading(x, p)?;
+        let rate = self.system.at(p)?.rule().learning_rate;
+        Ok(Settled { learning_rate: p, loss: self.system.risk(x), leading: leading.map(|part| part * rate), sector })
     }
 
     /// (Real, imaginary) part of the eigenvalue with the largest real part, divided by the learning rate, and its sector.

@@ -234,6 +234,31 @@ fn degenerate(
     teacher: &Teacher,
     task: usize,
 ) -> Result<Option<(Weights, f64, Ending)>> {
+    let found = newton(rule, weights, teacher, task)?;
+    let near = |w: &Weights| moved(weights, w) <= LONGEST_STEP * norm(weights.rows());
+    Ok(found.filter(|(w, _)| near(w)).map(|(w, residual)| (w, residual, Ending::PseudoInverse)))
+}
+
+/// The critical point under a rule to which Newton's method leads from these weights, put on the rule's constraint first,
+/// whatever its index, and its Euclidean distance from them. Symmetries of the start are kept. `None` when it does not arrive.
+///
+/// # Errors
+/// Those of the constraint and of the Hessian.
+pub fn critical_by_rule(
+    rule: Training,
+    start: &Weights,
+    teacher: &Teacher,
+    task: usize,
+) -> Result<Option<(Weights, f64)>> {
+    let on = start_on(rule.constraint(), start)?;
+    Ok(newton(rule, &on, teacher, task)?.map(|(weights, _)| {
+        let distance = moved(start, &weights);
+        (weights, distance)
+    }))
+}
+
+/// Newton's method by the pseudo-inverse, with steps halved until the gradient falls: the point and its residual.
+fn newton(rule: Training, weights: &Weights, teacher: &Teacher, task: usize) -> Result<Option<(Weights, f64)>> {
     let (constraint, decay) = (rule.constraint(), rule.weight_decay());
     let mut w = weights.clone();
     let mut field = Field::new(weights, teacher, task);
@@ -241,8 +266,7 @@ fn degenerate(
         let gradient = constrained_gradient(&mut field, w.rows(), constraint, decay);
         let residual = max_abs(&gradient);
         if residual <= tolerance::RESIDUAL {
-            let near = moved(weights, &w) <= LONGEST_STEP * norm(weights.rows());
-            return Ok(near.then_some((w, residual, Ending::PseudoInverse)));
+            return Ok(Some((w, residual)));
         }
         let (hessian, basis) = constrained_hessian(&w, teacher, task, constraint, decay)?;
         if hessian.units.len() < w.students() {
@@ -458,12 +482,16 @@ impl TwoLayerPoint {
         let a = weights.readouts().row(task);
         let live = hessian.units.len();
         let silent = a.iter().filter(|&&a| a == 0.0).count();
+        let off = hessian.units.iter().filter(|&&i| a[i] == 0.0).count();
         let at_zero = is_zero(risk_exact(weights, teacher, task), teacher);
         Ok(TwoLayerPoint {
             index: Index::of(&eigenvalues),
             eigenvalues,
-            // A silent unit adds nothing at any w_i: D zero modes where the error is zero, one otherwise.
-            expected_neutral: live + one_layer_neutral + if at_zero { silent * (weights.coordinates() - 1) } else { 0 },
+            // A silent unit adds nothing at any w_i: D zero modes where the error is zero. Elsewhere E[e g' x] couples w_i and
+            // a_i: one eigenvalue of each sign, D - 1 zero modes.
+            expected_neutral: live - off
+                + one_layer_neutral
+                + off * (weights.coordinates() - if at_zero { 0 } else { 1 }),
             transverse: linalg::eigvalsh(hessian.transverse.view())?.to_vec(),
             residual: two_layer_residual(weights, teacher, task),
             least_readout: a.iter().copied().fold(f64::INFINITY, f64::min),

@@ -79,7 +79,7 @@ impl Index {
 pub struct Spectrum {
     /// s = dim span(W, V).
     pub span_dimension: usize,
-    /// Ascending, sum of multiplicities K s.
+    /// Ascending; multiplicities sum to K s, or to the dimension of the tangent space on a constraint.
     pub span: Vec<Level>,
     /// Ascending, sum of multiplicities K; each counts (d - s) times in d dimensions.
     pub transverse: Vec<Level>,

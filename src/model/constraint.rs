@@ -4,7 +4,7 @@ use ndarray::{Array2, ArrayView2, s};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::numerics::linalg;
+use crate::numerics::{linalg, tolerance};
 
 const ACTION: &str = "hold the weights to their constraint";
 
@@ -156,7 +156,12 @@ pub fn towards_polar(rows: &Array2<f64>) -> Array2<f64> {
 
 fn polar(rows: &mut Array2<f64>) -> Result<()> {
     let k = rows.nrows();
-    if Constraint::Stiefel.violation(rows.view()) > 0.1 {
+    // The Frobenius norm bounds the spectral norm: up to here the squared singular values lie between 1/2 and 3/2, from where
+    // Newton and Schulz take six steps. A bound on entries is none on singular values: rows with Gram matrix I - J/K are
+    // dependent.
+    let gram = rows.dot(&rows.t());
+    let off = gram.indexed_iter().map(|((i, j), x)| (x - f64::from(u8::from(i == j))).powi(2)).sum::<f64>().sqrt();
+    if !(off <= 0.5) {
         let (values, vectors) = linalg::eigh(rows.dot(&rows.t()).view())?;
         let smallest = values[0];
         if !(smallest > f64::EPSILON * values[k - 1]) {
@@ -172,7 +177,12 @@ fn polar(rows: &mut Array2<f64>) -> Result<()> {
         }
         *rows = towards_polar(rows);
     }
-    Ok(())
+    let violation = Constraint::Stiefel.violation(rows.view());
+    if violation <= tolerance::ORTHONORMAL {
+        return Ok(());
+    }
+    let quantity = "the largest entry of W W^T - I after the retraction".into();
+    Err(Error::Real { action: ACTION, quantity, value: violation, needs: "rows that are clearly independent" })
 }
 
 #[cfg(test)]
@@ -228,5 +238,22 @@ mod tests {
         assert!(Constraint::Sphere.retract(&mut rows).unwrap_err().to_string().contains("norm of unit 2 is 0"));
         let mut rows = array![[1.0, 0.5], [2.0, 1.0], [0.3, 0.1]];
         assert!(Constraint::Stiefel.retract(&mut rows).is_err());
+        // Dependent rows whose Gram matrix I - J/K has entries near those of I.
+        let k = 17;
+        let mut rows = Array2::from_shape_fn((k, k), |(i, j)| f64::from(u8::from(i == j)) - 1.0 / k as f64);
+        assert!(Constraint::Stiefel.retract(&mut rows).is_err());
+    }
+
+    /// Many small overlaps of one sign make a large singular value.
+    #[test]
+    fn rows_with_many_small_overlaps_go_to_their_polar_factor() {
+        for k in [30, 60] {
+            // W^2 = (1 - c) I + c J.
+            let (a, b) = ((0.91f64).sqrt(), ((0.91 + 0.09 * k as f64).sqrt() - (0.91f64).sqrt()) / k as f64);
+            let mut rows = Array2::from_shape_fn((k, k), |(i, j)| b + if i == j { a } else { 0.0 });
+            Constraint::Stiefel.retract(&mut rows).unwrap();
+            // The polar factor of a positive matrix is the identity.
+            assert!(linalg::max_abs(&(&rows - &Array2::<f64>::eye(k))) < 1e-13, "K = {k}");
+        }
     }
 }

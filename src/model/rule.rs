@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Constraint, Sgd};
+use super::{Activation, Constraint, Sgd};
 use crate::error::{Error, Result};
 
 const ACTION: &str = "train";
@@ -137,6 +137,22 @@ impl Training {
             Training::Descent(descent) => descent.weight_decay,
             Training::Sgd(sgd) => sgd.weight_decay,
             _ => 0.0,
+        }
+    }
+
+    /// Refuses a rule that has no meaning for the activation: readouts are trained through g(c u) = c g(u), c > 0 (theory
+    /// 10, eq. 10-readout-gradient), which erf does not have.
+    ///
+    /// # Errors
+    /// [`Error::Spec`].
+    pub fn meets(self, activation: Activation) -> Result<()> {
+        match (self, activation) {
+            (Training::TwoLayer(_), Activation::Erf) => Err(Error::Spec {
+                action: ACTION,
+                problem: "the rule two-layer needs an activation with g(c u) = c g(u), which erf has not; take relu, leaky-relu:SLOPE or linear"
+                    .into(),
+            }),
+            _ => Ok(()),
         }
     }
 
@@ -274,6 +290,9 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused_with_the_value() {
+        let two = Training::TwoLayer(TwoLayer::default());
+        assert!(two.meets(Activation::Erf).unwrap_err().to_string().contains("erf has not"));
+        assert!(two.meets(Activation::Linear).is_ok() && Training::Sphere.meets(Activation::Erf).is_ok());
         for text in ["", "flow", "descent:x", "descent:0.1:x", "two-layer:a", "sphere:1"] {
             assert!(text.parse::<Training>().is_err(), "{text:?}");
         }

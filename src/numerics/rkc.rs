@@ -9,9 +9,12 @@ use std::sync::OnceLock;
 use super::level::Level;
 use crate::error::{Error, Result};
 
-/// Most stages of one step. More do not pay: the error control, not stability, sets the step then (measured on the
-/// flow at K = M = 17).
-pub const MAX_STAGES: usize = 30;
+/// Most stages of one step while the flow is fast. More do not pay: the error control, not stability, sets the step then
+/// (measured on the flow at K = M = 17).
+pub const STAGES: usize = 30;
+
+/// Most stages of any step, for creeping along directions of almost no curvature: see [`Rkc::most_stages`].
+pub const MAX_STAGES: usize = 120;
 
 const DAMPING: f64 = 2.0 / 13.0;
 const STEPS_PER_RADIUS: usize = 25;
@@ -71,6 +74,8 @@ pub struct Rkc {
     pub time: f64,
     /// Calls of f so far.
     pub evaluations: usize,
+    /// Most stages of a step, at most [`MAX_STAGES`]; starts at [`STAGES`].
+    pub most_stages: usize,
     step: f64,
     radius: f64,
     direction: Vec<f64>,
@@ -92,6 +97,7 @@ impl Rkc {
             velocity,
             time: 0.0,
             evaluations: 1,
+            most_stages: STAGES,
             step: 0.0,
             radius: 0.0,
             since_radius: usize::MAX,
@@ -114,9 +120,10 @@ impl Rkc {
             if self.step == 0.0 {
                 self.step = 1.0 / self.radius;
             }
-            let largest = ((MAX_STAGES * MAX_STAGES - 1) as f64) / (1.54 * self.radius);
+            let most = self.most_stages.clamp(2, MAX_STAGES);
+            let largest = ((most * most - 1) as f64) / (1.54 * self.radius);
             let h = self.step.min(largest).min(end - self.time);
-            let s = ((1.0 + (1.0 + 1.54 * h * self.radius).sqrt()) as usize).clamp(2, MAX_STAGES);
+            let s = ((1.0 + (1.0 + 1.54 * h * self.radius).sqrt()) as usize).clamp(2, most);
             self.stages(s, h, f);
             let [before, new, _, new_velocity] = &mut self.scratch;
             let mut sum = 0.0;

@@ -23,3 +23,6 @@ pub const ZERO_MODE: f64 = 1e-9;
 
 /// Relative asymmetry and relative negative eigenvalue that rounding may leave in a Gram matrix given as input.
 pub const GRAM: f64 = 1e-10;
+
+/// Largest entry of W W^T - I for rows that count as orthonormal.
+pub const ORTHONORMAL: f64 = 1e-13;

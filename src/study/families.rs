@@ -3,6 +3,8 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+mod by_rule;
+
 use super::groups::{self, Groups};
 use crate::error::{Error, Result};
 use crate::landscape::branches::{self, Named};
@@ -11,7 +13,7 @@ use crate::landscape::roots::{self, Roots, Search};
 use crate::landscape::stability::{analyse, reduce_to_span};
 use crate::landscape::{Verdict, fixed_point};
 use crate::landscape::{known as known_family, patterns};
-use crate::model::{Activation, Blocks, Place};
+use crate::model::{Activation, Blocks, Place, Training};
 use crate::numerics::tolerance;
 use crate::population::{Sector, SectorValues, risk_exact};
 use crate::report::{Report, Table, Value};
@@ -32,6 +34,9 @@ pub struct FamiliesSpec {
     pub correlation: f64,
     /// ReLU; others are refused.
     pub activation: Activation,
+    /// Training rule on whose constraint the points lie.
+    #[serde(skip_serializing_if = "Training::is_gradient_flow")]
+    pub rule: Training,
     /// Random starts for each family; 0: known branches only.
     pub starts: u64,
     pub seed: u64,
@@ -46,6 +51,7 @@ impl Default for FamiliesSpec {
             groups: None,
             correlation: 0.0,
             activation: Activation::default(),
+            rule: Training::default(),
             starts: 0,
             seed: 1,
         }
@@ -145,17 +151,26 @@ struct Row {
 /// Those of [`FamiliesSpec::shapes`]; [`crate::error::Error::Interrupted`].
 pub fn families(spec: &FamiliesSpec, go_on: &dyn Fn(u64) -> bool) -> Result<Report> {
     let shapes = spec.shapes()?;
+    by_rule::checked(spec)?;
     let mut report = Report::new("families", spec, Some(spec.seed));
-    let (named, aliases) = match groups::parse(spec)? {
-        Groups::Given(shape) => (patterns::patterns(&shape, spec.correlation, PATTERNS)?, Vec::new()),
-        Groups::Flipped { list, teachers, extra } => {
-            let whole = spec.starts > 0 && teachers.fract() == 0.0 && teachers <= ALIASES;
-            let all: Vec<f64> = (0..=if whole { teachers as usize } else { 0 }).map(|k1| k1 as f64).collect();
-            let named = |list: &[f64]| branches::flipped(teachers, extra, spec.correlation, list);
-            (named(&list), if whole { points(spec.sloped(named(&all))?) } else { Vec::new() })
+    if by_rule::applies(spec.rule) {
+        return by_rule::families(spec, report);
+    }
+    if let Training::TwoLayer(_) = spec.rule {
+        report.notes.push(
+            "Both layers trained: the same points with rows a_i w_i and one more zero mode for each unit.".into(),
+        );
+    }
+    let aliases = match groups::parse(spec)? {
+        Groups::Flipped { teachers, extra, .. }
+            if spec.starts > 0 && teachers.fract() == 0.0 && teachers <= ALIASES =>
+        {
+            let all: Vec<f64> = (0..=teachers as usize).map(|k1| k1 as f64).collect();
+            points(spec.sloped(branches::flipped(teachers, extra, spec.correlation, &all))?)
         }
+        _ => Vec::new(),
     };
-    let named = spec.sloped(named)?;
+    let named = named_families(spec)?;
     let aliases: Vec<(String, f64)> =
         aliases.into_iter().filter_map(|(family, point)| Some((family.name, point.ok()?.loss))).collect();
     let mut rows = known(named, spec, &mut report)?;
@@ -186,6 +201,15 @@ pub fn families(spec: &FamiliesSpec, go_on: &dyn Fn(u64) -> bool) -> Result<Repo
     });
     fill(&mut report, &rows, spec);
     Ok(report)
+}
+
+/// The families that have names, at the spec's slope.
+fn named_families(spec: &FamiliesSpec) -> Result<Vec<Named>> {
+    let named = match groups::parse(spec)? {
+        Groups::Given(shape) => patterns::patterns(&shape, spec.correlation, PATTERNS)?,
+        Groups::Flipped { list, teachers, extra } => branches::flipped(teachers, extra, spec.correlation, &list),
+    };
+    spec.sloped(named)
 }
 
 /// The points of the named families.

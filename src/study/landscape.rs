@@ -83,6 +83,7 @@ impl LandscapeSpec {
             return Err(Error::Spec { action: ACTION, problem });
         }
         let rule = self.rule.checked(self.students, dimension)?;
+        rule.meets(self.activation)?;
         Ok(Problem { students: self.students, teacher, law, seed: self.seed, rule })
     }
 }

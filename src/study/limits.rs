@@ -1,16 +1,60 @@
 //! Up to which learning rate SGD stays at the local minima with flipped units.
 
+use std::str::FromStr;
+
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::training::at_least_one;
-use crate::dynamics::{far_threshold, orthonormal_threshold};
+use crate::dynamics::{BlockParameter, far_threshold, orthonormal_threshold};
 use crate::error::{Error, Result};
-use crate::landscape::noisy::{Followed, follow_minimum};
+use crate::landscape::noisy::{Followed, follow_disturbed};
 use crate::landscape::reduced::{BlockPoint, Shape, flipped_guess, solve};
 use crate::landscape::stability::Verdict;
 use crate::model::{Blocks, Sgd};
 use crate::report::{Report, Table, Value};
+
+/// The parameter of SGD that is followed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Disturbance {
+    #[default]
+    LearningRate,
+    LabelNoise,
+    WeightDecay,
+}
+
+impl Disturbance {
+    /// Name of its column.
+    fn column(self) -> &'static str {
+        match self {
+            Disturbance::LearningRate => "learning_rate",
+            Disturbance::LabelNoise => "label_noise",
+            Disturbance::WeightDecay => "weight_decay",
+        }
+    }
+
+    fn parameter(self) -> BlockParameter {
+        match self {
+            Disturbance::LearningRate => BlockParameter::LearningRate,
+            Disturbance::LabelNoise => BlockParameter::LabelNoise,
+            Disturbance::WeightDecay => BlockParameter::WeightDecay,
+        }
+    }
+}
+
+impl FromStr for Disturbance {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Disturbance, String> {
+        match text {
+            "learning-rate" => Ok(Disturbance::LearningRate),
+            "label-noise" => Ok(Disturbance::LabelNoise),
+            "weight-decay" => Ok(Disturbance::WeightDecay),
+            _ => Err(format!("'{text}' is not known, needs learning-rate, label-noise or weight-decay")),
+        }
+    }
+}
 
 /// Which minima.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,11 +64,15 @@ pub struct LimitsSpec {
     pub teachers: usize,
     /// Numbers k1 of flipped units. Empty: all that have a local minimum.
     pub flipped: Vec<usize>,
+    /// What is followed upward from 0.
+    pub along: Disturbance,
+    /// Learning rate while another parameter is followed; 0: half the local threshold.
+    pub learning_rate: f64,
     pub batch: usize,
     /// Standard deviation of the noise on the labels.
     pub label_noise: f64,
     pub weight_decay: f64,
-    /// Largest learning rate; 0: twice the local threshold.
+    /// Largest value of what is followed; 0: twice the local threshold, label noise 3, weight decay 1.
     pub max_rate: f64,
     /// Find each limit a second time from the dense equations: seconds at M = 8, minutes at M = 12.
     pub dense_check: bool,
@@ -35,6 +83,8 @@ impl Default for LimitsSpec {
         LimitsSpec {
             teachers: 8,
             flipped: Vec::new(),
+            along: Disturbance::default(),
+            learning_rate: 0.0,
             batch: 1,
             label_noise: 0.0,
             weight_decay: 0.0,
@@ -50,8 +100,8 @@ const ACTION: &str = "find the limits of the minima";
 const REACH: f64 = 0.0005;
 const CLOSE: f64 = 1e-6;
 
-/// Table `limits`, one row for each k1: the learning rate at which the fixed point that is a minimum at 0 ceases to exist or
-/// to be stable, and how; table `branches`: loss and leading eigenvalue on the way. Results `local_threshold` (of the
+/// Table `limits`, one row for each k1: the learning rate (or label noise, weight decay) at which the fixed point that is a
+/// minimum at learning rate 0 ceases to exist or to be stable, and how; table `branches`: loss and leading eigenvalue on the way. Results `local_threshold` (of the
 /// global minimum, without label noise and decay) and `far_threshold`.
 ///
 /// # Errors
@@ -68,35 +118,41 @@ pub fn learning_rate_limits(spec: &LimitsSpec) -> Result<Report> {
             format!("at least 1 and below M = {m} (the exact solution, k1 = 0, has its limit in `local_threshold`)");
         return Err(Error::Count { action: ACTION, quantity: "flipped units k1", value: k1, needs });
     }
-    if !(spec.max_rate >= 0.0 && spec.max_rate.is_finite()) {
-        return Err(Error::Real {
-            action: ACTION,
-            quantity: "the largest learning rate".into(),
-            value: spec.max_rate,
-            needs: "a number above 0, or 0 for twice the local threshold",
-        });
+    for (quantity, value) in [("the largest value", spec.max_rate), ("the learning rate", spec.learning_rate)] {
+        if !(value >= 0.0 && value.is_finite()) {
+            let needs = "a number above 0, or 0 for the default";
+            return Err(Error::Real { action: ACTION, quantity: quantity.into(), value, needs });
+        }
     }
-    let rule =
-        Sgd { batch: spec.batch, label_noise: spec.label_noise, weight_decay: spec.weight_decay, ..Sgd::default() }
-            .checked()?;
+    if spec.dense_check && spec.along != Disturbance::LearningRate {
+        return Err(Error::Spec { action: ACTION, problem: "the dense check knows the learning rate only".into() });
+    }
     let local = orthonormal_threshold(m, spec.batch);
-    let largest = if spec.max_rate > 0.0 { spec.max_rate } else { 2.0 * local };
+    let learning_rate = if spec.learning_rate > 0.0 { spec.learning_rate } else { 0.5 * local };
+    let (batch, label_noise, weight_decay) = (spec.batch, spec.label_noise, spec.weight_decay);
+    let rule = Sgd { learning_rate, batch, label_noise, weight_decay, ..Sgd::default() }.checked()?;
+    let largest = match spec.along {
+        _ if spec.max_rate > 0.0 => spec.max_rate,
+        Disturbance::LearningRate => 2.0 * local,
+        Disturbance::LabelNoise => 3.0,
+        Disturbance::WeightDecay => 1.0,
+    };
     let asked: Vec<usize> = if spec.flipped.is_empty() { (1..m).collect() } else { spec.flipped.clone() };
-    let found: Vec<Result<Followed>> = asked.par_iter().map(|&k1| follow(k1, m, rule, largest)).collect();
+    let found: Vec<Result<Followed>> = asked.par_iter().map(|&k1| follow(k1, m, rule, spec.along, largest)).collect();
     let mut limits = Table::new(
         "limits",
         &[
             ("k1", "", "flipped units of the minimum"),
-            ("learning_rate", "", "learning rate at which the fixed point ceases to exist or to be stable"),
+            (spec.along.column(), "", "value at which the fixed point ceases to exist or to be stable"),
             ("kind", "", "fold: it ceases to exist; real eigenvalue or Hopf: it ceases to be stable"),
             ("sector", "", "symmetry of the perturbation that grows there; set 1: flipped units, set 2: the others"),
             ("multiplicity", "", "dimension of that sector"),
             ("loss_at_zero", "", "population loss of the minimum"),
             ("loss", "", "population loss of the fixed point at the limit"),
             ("frequency", "per unit of t = steps / d", "at a Hopf point"),
-            ("eigenvalue", "per unit of t = steps / d", "leading eigenvalue at 0.9 times the limit, real part"),
+            ("eigenvalue", "per unit of t = steps / d", "leading eigenvalue at 0.9 times the value, real part"),
             ("ratio", "", "learning rate / local threshold of the exact solution"),
-            ("direct_difference", "", "learning rate minus that of the equations of the singular point"),
+            ("direct_difference", "", "the value minus that of the equations of the singular point"),
             ("dense_difference", "", "learning rate minus that of the dense equations, bisected to 1e-6"),
         ],
     );
@@ -104,7 +160,7 @@ pub fn learning_rate_limits(spec: &LimitsSpec) -> Result<Report> {
         "branches",
         &[
             ("k1", "", "flipped units"),
-            ("learning_rate", "", "learning rate eta"),
+            (spec.along.column(), "", "value of what is followed"),
             ("loss", "", "population loss of the fixed point"),
             ("eigenvalue", "per unit of t = steps / d", "leading eigenvalue of all sectors, real part"),
             ("imaginary", "per unit of t = steps / d", "its imaginary part"),
@@ -115,7 +171,7 @@ pub fn learning_rate_limits(spec: &LimitsSpec) -> Result<Report> {
     for (&k1, followed) in asked.iter().zip(&found) {
         match followed {
             Ok(followed) => {
-                limits.push(row(k1, followed, local, spec.dense_check)?);
+                limits.push(row(k1, followed, local, spec)?);
                 for point in &followed.branch.points {
                     let settled = followed.settled(&point.x, point.p)?;
                     branches.push(vec![
@@ -148,8 +204,8 @@ pub fn learning_rate_limits(spec: &LimitsSpec) -> Result<Report> {
 }
 
 /// The minimum with k1 flipped units, followed.
-fn follow(k1: usize, m: usize, rule: Sgd, largest: f64) -> Result<Followed> {
-    follow_minimum(&minimum(k1 as f64, m as f64)?, rule, largest)
+fn follow(k1: usize, m: usize, rule: Sgd, along: Disturbance, largest: f64) -> Result<Followed> {
+    follow_disturbed(&minimum(k1 as f64, m as f64)?, rule, along.parameter(), largest)
 }
 
 /// The minimum of the loss with k1 of M units flipped; sizes may be real.
@@ -169,7 +225,7 @@ pub(super) fn minimum(k1: f64, m: f64) -> Result<Blocks> {
     Ok(point.state)
 }
 
-fn row(k1: usize, followed: &Followed, local: f64, dense_check: bool) -> Result<Vec<Value>> {
+fn row(k1: usize, followed: &Followed, local: f64, spec: &LimitsSpec) -> Result<Vec<Value>> {
     let missing = |reason: &str| Value::Missing(reason.into());
     let start = &followed.branch.points[0];
     let zero: Value = followed.system.risk(&start.x).into();
@@ -185,7 +241,7 @@ fn row(k1: usize, followed: &Followed, local: f64, dense_check: bool) -> Result<
         Ok(x) => Value::real(followed.settled(&x, near)?.leading[0]),
         Err(error) => missing(&error.to_string()),
     };
-    let dense = match dense_check.then(|| followed.dense_limit(REACH * local, CLOSE)) {
+    let dense = match spec.dense_check.then(|| followed.dense_limit(REACH * local, CLOSE)) {
         None => missing("no dense check asked for"),
         Some(Ok(Some(rate))) => (limit.learning_rate - rate).into(),
         Some(Ok(None)) => missing("no limit"),
@@ -201,7 +257,10 @@ fn row(k1: usize, followed: &Followed, local: f64, dense_check: bool) -> Result<
         limit.loss.into(),
         limit.frequency.into(),
         eigenvalue,
-        (limit.learning_rate / local).into(),
+        match spec.along {
+            Disturbance::LearningRate => (limit.learning_rate / local).into(),
+            _ => missing("another parameter is followed"),
+        },
         limit.direct.map_or_else(|| missing("did not converge"), |found| (limit.learning_rate - found.0).into()),
         dense,
     ])
@@ -225,5 +284,31 @@ mod tests {
         let all = learning_rate_limits(&LimitsSpec::default()).unwrap();
         assert_eq!(all.table("limits").unwrap().rows.len(), 2);
         assert!(learning_rate_limits(&LimitsSpec { flipped: vec![0], ..LimitsSpec::default() }).is_err());
+    }
+
+    /// A limit in the label noise at one learning rate is the limit in the learning rate at that label noise, and both ways
+    /// to a learning rate with weight decay end at one point.
+    #[test]
+    fn limits_in_label_noise_and_in_the_learning_rate_are_one_curve() {
+        let noise = LimitsSpec { flipped: vec![1], along: Disturbance::LabelNoise, ..LimitsSpec::default() };
+        let noise = LimitsSpec { learning_rate: 0.3, ..noise };
+        let at = |spec: &LimitsSpec, name: &str| {
+            let report = learning_rate_limits(spec).unwrap();
+            (report.table("limits").unwrap().numbers(name)[0], report.table("limits").unwrap().texts("kind"))
+        };
+        let (sigma, kind) = at(&noise, "label_noise");
+        let back = LimitsSpec { flipped: vec![1], label_noise: sigma.unwrap(), ..LimitsSpec::default() };
+        let (rate, same) = at(&back, "learning_rate");
+        assert!((rate.unwrap() - 0.3).abs() < 1e-8, "sigma {sigma:?}: {rate:?}");
+        assert_eq!(kind, same);
+        let end = |spec: LimitsSpec| {
+            let report = learning_rate_limits(&spec).unwrap();
+            report.table("branches").unwrap().numbers("loss").pop().flatten().unwrap()
+        };
+        let decay = LimitsSpec { along: Disturbance::WeightDecay, learning_rate: 0.1, max_rate: 0.02, ..noise.clone() };
+        let back = LimitsSpec { flipped: vec![1], weight_decay: 0.02, max_rate: 0.1, ..LimitsSpec::default() };
+        let (first, second) = (end(decay), end(back));
+        assert!((first - second).abs() < 1e-9, "{first} {second}");
+        assert!(learning_rate_limits(&LimitsSpec { dense_check: true, ..noise }).is_err());
     }
 }

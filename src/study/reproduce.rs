@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use super::landscape::LandscapeSpec;
 use crate::error::{Error, Result};
-use crate::landscape::catalogue::Catalogue;
+use crate::landscape::catalogue::{Catalogue, Class};
+use crate::model::Constraint;
 use crate::report::Report;
 use published::{Column, Publication};
 
@@ -83,10 +84,18 @@ pub struct ReproduceSpec {
 struct Counted<'a> {
     column: &'a Column,
     dimension: usize,
+    /// Loss of the class `global`.
+    lowest: f64,
     /// Runs by class; runs without a verified end are in no class.
     counts: BTreeMap<String, usize>,
     runs: usize,
     unresolved: usize,
+    /// Different end points.
+    points: usize,
+    /// Longest time of a flow.
+    longest: f64,
+    /// Smallest eigenvalue of all end points.
+    flattest: f64,
 }
 
 /// Runs every column and compares. `progress` is called with (label, finished, total, unresolved) and returns false to stop.
@@ -110,8 +119,10 @@ pub fn reproduce(
     }
     let mut counted = Vec::new();
     for column in columns {
-        for &dimension in &column.dimensions {
-            counted.push(count(spec, column, dimension, progress)?);
+        for (place, &dimension) in column.dimensions.iter().enumerate() {
+            let most = column.own_runs.get(place).copied().unwrap_or(column.runs);
+            let runs = spec.runs.unwrap_or(most).min(most);
+            counted.push(count(spec, column, dimension, runs, progress)?);
         }
     }
     let mut report = tables::report(spec, &publication, &counted);
@@ -129,14 +140,17 @@ fn count<'a>(
     spec: &ReproduceSpec,
     column: &'a Column,
     dimension: usize,
+    runs: u64,
     progress: &(dyn Fn(&str, usize, usize, usize) -> bool + Sync),
 ) -> Result<Counted<'a>> {
+    let rule = column.training()?;
     let search = LandscapeSpec {
         students: column.students,
         teachers: column.teachers,
         dimension: Some(dimension),
-        runs: spec.runs.unwrap_or(column.runs).min(column.own_runs.unwrap_or(u64::MAX)),
+        runs,
         seed: spec.seed.unwrap_or(1),
+        rule,
         ..LandscapeSpec::default()
     };
     let label = format!("{}, d = {dimension}", column.label);
@@ -150,11 +164,27 @@ fn count<'a>(
     let mut catalogue = Catalogue::open(db.as_deref(), search.problem()?, "orthonormal")?;
     catalogue.fill(search.runs, &|done, total, unresolved| progress(&label, done, total, unresolved))?;
     let census = catalogue.census(search.runs)?;
+    // Students of norm 1 that outnumber the teachers cannot be the teacher: then the lowest of all ends stands for it.
+    let lowest = match rule.constraint() {
+        Constraint::Free => 0.0,
+        _ => census.classes.iter().map(|class| class.point.loss).fold(f64::INFINITY, f64::min),
+    };
     let mut counts = BTreeMap::new();
     for class in &census.classes {
-        *counts.entry(column.outcome.class(&class.point)).or_default() += class.hits;
+        *counts.entry(column.outcome.class(&class.point, lowest)).or_default() += class.hits;
     }
-    Ok(Counted { column, dimension, counts, runs: census.runs.len(), unresolved: census.unresolved() })
+    let smallest = |class: &Class| class.point.spectrum.min_span();
+    Ok(Counted {
+        column,
+        dimension,
+        lowest,
+        counts,
+        runs: census.runs.len(),
+        unresolved: census.unresolved(),
+        points: census.classes.len(),
+        longest: census.runs.iter().filter_map(|(_, record, _)| record.time).fold(0.0, f64::max),
+        flattest: census.classes.iter().map(smallest).fold(f64::INFINITY, f64::min),
+    })
 }
 
 /// A file name for a column: letters, digits, and a dash for everything else.

@@ -14,6 +14,7 @@ mod leaky;
 mod learning_rates;
 mod lines;
 mod phase;
+mod reproduce;
 mod rules;
 mod sgd_rules;
 mod validate;

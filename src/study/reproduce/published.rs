@@ -7,8 +7,9 @@ use serde::Deserialize;
 use super::{ACTION, Source};
 use crate::error::{Error, Result};
 use crate::landscape::Point;
+use crate::model::Training;
 
-/// Loss from which on a run has missed the global minimum (Safran and Shamir 2018).
+/// Loss above the lowest from which on a run has missed the global minimum (Safran and Shamir 2018).
 pub const BAD: f64 = 1e-3;
 
 /// The tables of one publication.
@@ -35,11 +36,14 @@ pub struct Column {
     pub dimensions: Vec<usize>,
     /// Training rule, as on the command line.
     pub rule: String,
+    /// With descent: the norm of the gradient at which the flow of the same function takes over.
+    pub hand_over: Option<f64>,
     pub outcome: Outcome,
     /// Published number of runs.
     pub runs: u64,
-    /// Most runs of our own, where one takes long.
-    pub own_runs: Option<u64>,
+    /// Most runs of our own at each input dimension, where that is not the published number.
+    #[serde(default)]
+    pub own_runs: Vec<u64>,
     /// Whether the published runs converged.
     #[serde(default = "yes")]
     pub converged: bool,
@@ -82,23 +86,37 @@ pub struct Perturbation {
     pub step: f64,
 }
 
+impl Column {
+    /// The training rule.
+    ///
+    /// # Errors
+    /// [`Error::Spec`] for one that does not exist.
+    pub fn training(&self) -> Result<Training> {
+        let mut rule: Training = self.rule.parse()?;
+        if let (Training::Descent(descent), Some(gradient)) = (&mut rule, self.hand_over) {
+            descent.gradient = gradient;
+        }
+        Ok(rule)
+    }
+}
+
 /// How a run's end is put in a class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
-    /// `global`, or `bad` from a loss of 1e-3 on.
+    /// `global`, or `bad` from a loss of 1e-3 above the lowest on.
     Loss,
-    /// `global` below a loss of 1e-3, else `k1 = n` by the number of anti-aligned units.
+    /// `global` below it, else `k1 = n` by the number of anti-aligned units.
     AntiAligned,
-    /// `global` below a loss of 1e-3, else the family.
+    /// `global` below it, else the family.
     Family,
 }
 
 impl Outcome {
-    /// Class of a point.
-    pub fn class(self, point: &Point) -> String {
+    /// Class of a point where `lowest` is the lowest loss there is: 0 wherever the students can be the teacher.
+    pub fn class(self, point: &Point, lowest: f64) -> String {
         match self {
-            _ if point.loss < BAD => "global".into(),
+            _ if point.loss < lowest + BAD => "global".into(),
             Outcome::Loss => "bad".into(),
             Outcome::AntiAligned => format!("k1 = {}", point.family.anti_aligned),
             Outcome::Family => point.family.name.clone(),
@@ -135,6 +153,8 @@ mod tests {
             assert!(!publication.title.is_empty());
             for column in publication.columns {
                 let total: f64 = column.shares.values().sum();
+                assert!(column.training().is_ok(), "{}", column.label);
+                assert!(column.own_runs.is_empty() || column.own_runs.len() == column.dimensions.len());
                 assert!(total <= 1.0 + 1e-12 && column.converged != column.shares.is_empty(), "{}", column.label);
                 for share in column.shares.values() {
                     let count = share * column.runs as f64;

@@ -126,13 +126,13 @@ fn sentence(cell: &Cell, p: f64, verdict: &str) -> String {
 }
 
 fn unconverged(counted: &Counted) -> (&'static str, String) {
-    let Counted { column, dimension, runs, unresolved, .. } = counted;
+    let Counted { column, dimension, runs, unresolved, lowest, points, longest, flattest, .. } = counted;
     let converged = runs - unresolved;
     let share = converged as f64 / *runs as f64;
     let verdict = if share >= CONVERGED { "differs" } else { "not converged" };
     let global = hits(counted, "global");
     let sentence = format!(
-        "{}, d = {dimension}: published as not converged; {converged} of our {runs} runs end at a verified point, {global} of them at the global minimum.",
+        "{}, d = {dimension}: published as not converged; {converged} of our {runs} runs end at {points} verified points, {global} of them within 1e-3 of the lowest loss {lowest:.6}; the longest flow takes a time of {longest:.1e}, the smallest eigenvalue is {flattest:.1e}.",
         column.label
     );
     (verdict, sentence)
@@ -144,8 +144,12 @@ fn cell_table() -> Table {
         &[
             ("table", "", "table of the publication"),
             ("column", "", "rule and size"),
+            ("students", "", "K"),
+            ("teachers", "", "M"),
+            ("rule", "", "training rule"),
             ("d", "", "input dimension of our runs"),
-            ("class", "", "where runs end"),
+            ("class", "", "where runs end; global: within 1e-3 of the lowest loss"),
+            ("lowest", "", "lowest loss: 0 where the students can be the teacher"),
             ("published", "%", "published share of runs"),
             ("published_runs", "runs", "runs behind it"),
             ("ours", "%", "our share"),
@@ -160,13 +164,10 @@ fn cell_table() -> Table {
 }
 
 fn push(table: &mut Table, cell: &Cell, p: f64, verdict: &'static str, sentence: &str) {
-    let Counted { column, dimension, runs, .. } = cell.counted;
+    let Counted { column, runs, .. } = cell.counted;
     let (low, high) = clopper_pearson(cell.hits, *runs, 0.95);
-    table.push(vec![
-        column.table.clone().into(),
-        column.label.clone().into(),
-        (*dimension).into(),
-        cell.class.clone().into(),
+    let mut row = experiment(cell.counted, &cell.class);
+    row.extend([
         (100.0 * cell.published).into(),
         (column.runs as usize).into(),
         (100.0 * cell.hits as f64 / *runs as f64).into(),
@@ -177,18 +178,31 @@ fn push(table: &mut Table, cell: &Cell, p: f64, verdict: &'static str, sentence:
         verdict.into(),
         if verdict == "agrees" { Value::Missing("agrees".into()) } else { sentence.into() },
     ]);
+    table.push(row);
+}
+
+/// The first columns of a row of `cells`.
+fn experiment(counted: &Counted, class: &str) -> Vec<Value> {
+    let Counted { column, dimension, lowest, .. } = counted;
+    vec![
+        column.table.clone().into(),
+        column.label.clone().into(),
+        column.students.into(),
+        column.teachers.into(),
+        column.rule.clone().into(),
+        (*dimension).into(),
+        class.into(),
+        (*lowest).into(),
+    ]
 }
 
 fn push_unconverged(table: &mut Table, counted: &Counted, verdict: &'static str, sentence: &str) {
-    let Counted { column, dimension, runs, .. } = counted;
+    let Counted { column, runs, .. } = counted;
     let global = hits(counted, "global");
     let (low, high) = clopper_pearson(global, *runs, 0.95);
     let missing = || Value::Missing("published as not converged".into());
-    table.push(vec![
-        column.table.clone().into(),
-        column.label.clone().into(),
-        (*dimension).into(),
-        "global".into(),
+    let mut row = experiment(counted, "global");
+    row.extend([
         missing(),
         (column.runs as usize).into(),
         (100.0 * global as f64 / *runs as f64).into(),
@@ -199,6 +213,7 @@ fn push_unconverged(table: &mut Table, counted: &Counted, verdict: &'static str,
         verdict.into(),
         sentence.into(),
     ]);
+    table.push(row);
 }
 
 /// Chi-square over all classes of a column at once, Holm over the columns.
