@@ -23,10 +23,10 @@ predicted at this d, noise = what both are by chance; largest_z = largest (mean 
 p_means, p_test_error = smallest p-value over tested times, of each overlap and of all together, and over times for the
 test error on fresh inputs minus the population loss, adjusted by Holm over all tests of the report; verdict = agrees
 when both are at least 0.01. With --rule sphere or stiefel and with --momentum the mean at finite d is not derived:
-residual is then bias, and means are tested at d of at least 25 times the runs. The last line judges all tests
-together, the two simulators against each other (means and variances) included. In the files: overlaps.csv (every
-overlap at every time), witness.csv (explicit against chain), risks.csv (every test error), arrays.npz (all runs,
-predictions and covariances).";
+residual is then bias, and means are tested at d of at least 25 times the runs, 1/(1 - mu)^2 times above momentum
+0.8. The last line judges all tests together, the two simulators against each other (means and variances) included. In
+the files: overlaps.csv (every overlap at every time), witness.csv (explicit against chain), risks.csv (every test
+error), arrays.npz (all runs, predictions and covariances).";
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
