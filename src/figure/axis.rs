@@ -56,7 +56,7 @@ impl Scale {
         let most = most.max(2);
         match *self {
             Scale::Linear { low, high } => linear_ticks(low, high, most),
-            Scale::Whole { low, high } => linear_ticks(low, high, most.min((high - low).max(1.0) as usize)),
+            Scale::Whole { low, high } => linear_ticks(low, high, most.min((high - low).ceil().max(1.0) as usize)),
             Scale::Log { low, high } => {
                 let (first, last) = (low.log10().ceil() as i32, high.log10().floor() as i32);
                 let decades = (last - first + 1).max(0) as usize;

@@ -235,8 +235,8 @@ fn degenerate(
     task: usize,
 ) -> Result<Option<(Weights, f64, Ending)>> {
     let found = newton(rule, weights, teacher, task)?;
-    let near = |w: &Weights| moved(weights, w) <= LONGEST_STEP * norm(weights.rows());
-    Ok(found.filter(|(w, _)| near(w)).map(|(w, residual)| (w, residual, Ending::PseudoInverse)))
+    let near = found.filter(|(w, _)| moved(weights, w) <= LONGEST_STEP * norm(weights.rows()));
+    Ok(near.map(|(w, residual)| (w, residual, Ending::PseudoInverse)))
 }
 
 /// The critical point under a rule to which Newton's method leads from these weights, put on the rule's constraint first,
@@ -251,10 +251,8 @@ pub fn critical_by_rule(
     task: usize,
 ) -> Result<Option<(Weights, f64)>> {
     let on = start_on(rule.constraint(), start)?;
-    Ok(newton(rule, &on, teacher, task)?.map(|(weights, _)| {
-        let distance = moved(start, &weights);
-        (weights, distance)
-    }))
+    let found = newton(rule, &on, teacher, task)?.map(|(weights, _)| weights);
+    Ok(found.map(|weights| (weights.clone(), moved(start, &weights))))
 }
 
 /// Newton's method by the pseudo-inverse, with steps halved until the gradient falls: the point and its residual.
@@ -489,9 +487,7 @@ impl TwoLayerPoint {
             eigenvalues,
             // A silent unit adds nothing at any w_i: D zero modes where the error is zero. Elsewhere E[e g' x] couples w_i and
             // a_i: one eigenvalue of each sign, D - 1 zero modes.
-            expected_neutral: live - off
-                + one_layer_neutral
-                + off * (weights.coordinates() - if at_zero { 0 } else { 1 }),
+            expected_neutral: live - off + one_layer_neutral + off * (weights.coordinates() - usize::from(!at_zero)),
             transverse: linalg::eigvalsh(hessian.transverse.view())?.to_vec(),
             residual: two_layer_residual(weights, teacher, task),
             least_readout: a.iter().copied().fold(f64::INFINITY, f64::min),

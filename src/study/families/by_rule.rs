@@ -16,6 +16,9 @@ use crate::study::groups;
 
 const ACTION: &str = "find the families under a rule";
 
+/// A point and its distance from the family of gradient flow, or why there is none.
+type Solved = std::result::Result<(Point, f64), String>;
+
 /// Refuses what has no families under the spec's rule.
 pub(super) fn checked(spec: &FamiliesSpec) -> Result<()> {
     let refuse = |problem: String| Err(Error::Spec { action: ACTION, problem });
@@ -62,7 +65,7 @@ pub(super) fn families(spec: &FamiliesSpec, mut report: Report) -> Result<Report
             ("moved", "", "Euclidean distance from the family of gradient flow"),
         ],
     );
-    let found: Vec<(Named, std::result::Result<(Point, f64), String>)> = named_families(spec)?
+    let found: Vec<(Named, Solved)> = named_families(spec)?
         .into_par_iter()
         .map(|family| {
             let point = solve(spec, &family);
@@ -103,7 +106,7 @@ pub(super) fn families(spec: &FamiliesSpec, mut report: Report) -> Result<Report
     Ok(report)
 }
 
-fn solve(spec: &FamiliesSpec, family: &Named) -> std::result::Result<(Point, f64), String> {
+fn solve(spec: &FamiliesSpec, family: &Named) -> Solved {
     let state = family.state.as_ref().map_err(|reason| format!("the branch {reason}"))?;
     let partition = state.partition();
     if partition.sizes().iter().any(|n| n.fract() != 0.0) {
