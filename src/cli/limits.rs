@@ -3,7 +3,7 @@
 use super::output::Output;
 use super::override_fields;
 use crate::error::Result;
-use crate::study::{self, Disturbance, LimitsSpec};
+use crate::study::{self, LimitsSpec, SgdParameter};
 
 const EXAMPLES: &str = "Examples:
   committee limits
@@ -29,7 +29,7 @@ pub struct Arguments {
     flipped: Option<Vec<usize>>,
     /// What is followed: learning-rate, label-noise or weight-decay [default: learning-rate]
     #[arg(long, value_name = "PARAMETER")]
-    along: Option<Disturbance>,
+    along: Option<SgdParameter>,
     /// Learning rate while another parameter is followed [default: half the local threshold of the exact solution]
     #[arg(long, value_name = "ETA", allow_negative_numbers = true)]
     learning_rate: Option<f64>,

@@ -74,15 +74,16 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<()> {
     let directory = output.directory(&format!("reproduce-{}", spec.source), &spec)?;
     report.write(&directory)?;
     let title = report.results.get("title").and_then(|title| title.as_str()).unwrap_or_default();
-    let subtitle = "w ~ N(0, I/d); shares of runs with 95 % intervals; squares: published";
+    let subtitle =
+        "w ~ N(0, I/d); shares of runs, bars of 1.96 standard errors (exact intervals: cells.csv); squares: published";
     figure::curves(&directory, "shares", &panels(&report), &caption(title, subtitle, &report))?;
     output.note(&format!("Files: {}", directory.display()));
     Ok(())
 }
 
-/// Shares over the class, a panel for each column with several published classes (up to three such columns); else over the
-/// size, a panel for each table, rule and class.
-pub fn panels(report: &Report) -> Vec<CurvePanel> {
+/// Shares over the class, a panel for each column with several published classes; where there are more than three such
+/// columns over the size, a panel for each class. Columns with one class: over the size, a panel for each table and rule.
+fn panels(report: &Report) -> Vec<CurvePanel> {
     let Some(cells) = report.table("cells") else { return Vec::new() };
     let texts = |name: &str| cells.texts(name);
     let (tables, columns, rules, classes) = (texts("table"), texts("column"), texts("rule"), texts("class"));
@@ -93,13 +94,11 @@ pub fn panels(report: &Report) -> Vec<CurvePanel> {
     let mut groups: Vec<(String, bool, Vec<usize>)> = Vec::new();
     for i in 0..columns.len() {
         let over_classes = by_class && several(i);
-        let title = match (over_classes, several(i)) {
-            (true, _) => format!("{} (table {})", columns[i], tables[i]),
-            (false, true) => classes[i].clone(),
-            (false, false) if rules.iter().all(|rule| rule == &rules[i]) => format!("{}, {}", tables[i], classes[i]),
-            (false, false) => {
-                format!("{}: {} minimum", columns[i].split(", K").next().unwrap_or_default(), classes[i])
-            }
+        let title = match () {
+            () if over_classes => format!("{} (table {})", columns[i], tables[i]),
+            () if !by_class => classes[i].clone(),
+            () if rules.iter().all(|rule| rule == &rules[i]) => format!("{}, {}", tables[i], classes[i]),
+            () => format!("{}: {} minimum", columns[i].split(", K").next().unwrap_or_default(), classes[i]),
         };
         match groups.iter_mut().find(|group| group.0 == title) {
             Some(group) => group.2.push(i),
@@ -139,8 +138,8 @@ fn panel(cells: &Table, title: String, over_classes: bool, rows: &[usize]) -> Cu
     let runs = number("runs", rows[0]).unwrap_or(0.0);
     for dimension in &dimensions {
         let points = rows.iter().filter(|&&i| label(i) == *dimension).filter_map(|&i| {
-            let (low, high) = (number("low", i)?, number("high", i)?);
-            Some([x(i) + shift(curves.len()), 0.5 * (low + high), 0.5 * (high - low)])
+            let (share, count) = (number("ours", i)?, number("runs", i)?);
+            Some([x(i) + shift(curves.len()), share, bar(share, count)])
         });
         let points = points.collect();
         let name = dimension.map_or("ours, d = M".to_string(), |d| format!("ours, d = {d}"));
@@ -149,8 +148,7 @@ fn panel(cells: &Table, title: String, over_classes: bool, rows: &[usize]) -> Cu
     let mut published: Vec<[f64; 3]> = Vec::new();
     for &i in rows.iter().filter(|&&i| label(i) == dimensions[0]) {
         if let (Some(share), Some(count)) = (number("published", i), number("published_runs", i)) {
-            let error = 196.0 * (0.01 * share * (1.0 - 0.01 * share) / count).sqrt();
-            published.push([x(i) + shift(curves.len()), share, error]);
+            published.push([x(i) + shift(curves.len()), share, bar(share, count)]);
         }
     }
     if !published.is_empty() {
@@ -167,6 +165,11 @@ fn panel(cells: &Table, title: String, over_classes: bool, rows: &[usize]) -> Cu
     }
 }
 
+/// 1.96 standard errors of a share in per cent.
+fn bar(share: f64, runs: f64) -> f64 {
+    1.96 * (share * (100.0 - share) / runs).sqrt()
+}
+
 /// The columns shown in a terminal.
 const COLUMNS: &[(&str, usize)] = &[
     ("table", 0),
@@ -181,3 +184,31 @@ const COLUMNS: &[(&str, usize)] = &[
     ("p_value", 2),
     ("verdict", 0),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every share of the table is a dot at its own height, over its own number of teachers.
+    #[test]
+    fn dots_are_the_shares_of_the_table() {
+        let spec = ReproduceSpec { source: Source::Safran2021, runs: Some(2), ..ReproduceSpec::default() };
+        let report = study::reproduce(&spec, &|_, _, _, _| true).unwrap();
+        let cells = report.table("cells").unwrap();
+        let panels = panels(&report);
+        let titles: Vec<&str> = panels.iter().map(|panel| panel.title.as_str()).collect();
+        assert_eq!(titles[..2], ["global, 2 runs", "k1 = 1, 2 runs"], "{titles:?}");
+        let mut drawn = 0;
+        for (i, class) in cells.texts("class").iter().enumerate() {
+            let panel = panels.iter().find(|panel| panel.title.starts_with(&format!("{class},"))).unwrap();
+            for (curve, column) in panel.curves.iter().zip(["ours", "published"]) {
+                let [m, share] = ["teachers", column].map(|name| cells.numbers(name)[i].unwrap());
+                let found = curve.points.iter().filter(|p| p[0].round() == m && p[1] == share).count();
+                assert_eq!(found, 1, "{class}, M = {m}, {column}");
+                drawn += 1;
+            }
+        }
+        assert_eq!(drawn, panels.iter().flat_map(|panel| &panel.curves).map(|curve| curve.points.len()).sum::<usize>());
+        assert!((bar(50.0, 100.0) - 9.8).abs() < 1e-12);
+    }
+}

@@ -91,7 +91,8 @@ struct Key {
     rule: Training,
 }
 
-const METHOD: u32 = 1;
+/// 2: longer steps below a gradient of 1e-5.
+const METHOD: u32 = 2;
 
 impl Catalogue {
     /// Opens or creates the file; `None` keeps everything in memory.

@@ -17,40 +17,40 @@ use crate::report::{Report, Table, Value};
 /// The parameter of SGD that is followed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Disturbance {
+pub enum SgdParameter {
     #[default]
     LearningRate,
     LabelNoise,
     WeightDecay,
 }
 
-impl Disturbance {
+impl SgdParameter {
     /// Name of its column.
     fn column(self) -> &'static str {
         match self {
-            Disturbance::LearningRate => "learning_rate",
-            Disturbance::LabelNoise => "label_noise",
-            Disturbance::WeightDecay => "weight_decay",
+            SgdParameter::LearningRate => "learning_rate",
+            SgdParameter::LabelNoise => "label_noise",
+            SgdParameter::WeightDecay => "weight_decay",
         }
     }
 
     fn parameter(self) -> BlockParameter {
         match self {
-            Disturbance::LearningRate => BlockParameter::LearningRate,
-            Disturbance::LabelNoise => BlockParameter::LabelNoise,
-            Disturbance::WeightDecay => BlockParameter::WeightDecay,
+            SgdParameter::LearningRate => BlockParameter::LearningRate,
+            SgdParameter::LabelNoise => BlockParameter::LabelNoise,
+            SgdParameter::WeightDecay => BlockParameter::WeightDecay,
         }
     }
 }
 
-impl FromStr for Disturbance {
+impl FromStr for SgdParameter {
     type Err = String;
 
-    fn from_str(text: &str) -> std::result::Result<Disturbance, String> {
+    fn from_str(text: &str) -> std::result::Result<SgdParameter, String> {
         match text {
-            "learning-rate" => Ok(Disturbance::LearningRate),
-            "label-noise" => Ok(Disturbance::LabelNoise),
-            "weight-decay" => Ok(Disturbance::WeightDecay),
+            "learning-rate" => Ok(SgdParameter::LearningRate),
+            "label-noise" => Ok(SgdParameter::LabelNoise),
+            "weight-decay" => Ok(SgdParameter::WeightDecay),
             _ => Err(format!("'{text}' is not known, needs learning-rate, label-noise or weight-decay")),
         }
     }
@@ -65,7 +65,7 @@ pub struct LimitsSpec {
     /// Numbers k1 of flipped units. Empty: all that have a local minimum.
     pub flipped: Vec<usize>,
     /// What is followed upward from 0.
-    pub along: Disturbance,
+    pub along: SgdParameter,
     /// Learning rate while another parameter is followed; 0: half the local threshold.
     pub learning_rate: f64,
     pub batch: usize,
@@ -83,7 +83,7 @@ impl Default for LimitsSpec {
         LimitsSpec {
             teachers: 8,
             flipped: Vec::new(),
-            along: Disturbance::default(),
+            along: SgdParameter::default(),
             learning_rate: 0.0,
             batch: 1,
             label_noise: 0.0,
@@ -124,8 +124,20 @@ pub fn learning_rate_limits(spec: &LimitsSpec) -> Result<Report> {
             return Err(Error::Real { action: ACTION, quantity: quantity.into(), value, needs });
         }
     }
-    if spec.dense_check && spec.along != Disturbance::LearningRate {
+    if spec.dense_check && spec.along != SgdParameter::LearningRate {
         return Err(Error::Spec { action: ACTION, problem: "the dense check knows the learning rate only".into() });
+    }
+    let twice = match spec.along {
+        SgdParameter::LearningRate => spec.learning_rate > 0.0,
+        SgdParameter::LabelNoise => spec.label_noise > 0.0,
+        SgdParameter::WeightDecay => spec.weight_decay > 0.0,
+    };
+    if twice {
+        let problem = format!(
+            "{} is what is followed, from 0 on; leave its value out, or follow another parameter",
+            spec.along.column()
+        );
+        return Err(Error::Spec { action: ACTION, problem });
     }
     let local = orthonormal_threshold(m, spec.batch);
     let learning_rate = if spec.learning_rate > 0.0 { spec.learning_rate } else { 0.5 * local };
@@ -133,9 +145,9 @@ pub fn learning_rate_limits(spec: &LimitsSpec) -> Result<Report> {
     let rule = Sgd { learning_rate, batch, label_noise, weight_decay, ..Sgd::default() }.checked()?;
     let largest = match spec.along {
         _ if spec.max_rate > 0.0 => spec.max_rate,
-        Disturbance::LearningRate => 2.0 * local,
-        Disturbance::LabelNoise => 3.0,
-        Disturbance::WeightDecay => 1.0,
+        SgdParameter::LearningRate => 2.0 * local,
+        SgdParameter::LabelNoise => 3.0,
+        SgdParameter::WeightDecay => 1.0,
     };
     let asked: Vec<usize> = if spec.flipped.is_empty() { (1..m).collect() } else { spec.flipped.clone() };
     let found: Vec<Result<Followed>> = asked.par_iter().map(|&k1| follow(k1, m, rule, spec.along, largest)).collect();
@@ -204,7 +216,7 @@ pub fn learning_rate_limits(spec: &LimitsSpec) -> Result<Report> {
 }
 
 /// The minimum with k1 flipped units, followed.
-fn follow(k1: usize, m: usize, rule: Sgd, along: Disturbance, largest: f64) -> Result<Followed> {
+fn follow(k1: usize, m: usize, rule: Sgd, along: SgdParameter, largest: f64) -> Result<Followed> {
     follow_disturbed(&minimum(k1 as f64, m as f64)?, rule, along.parameter(), largest)
 }
 
@@ -258,7 +270,7 @@ fn row(k1: usize, followed: &Followed, local: f64, spec: &LimitsSpec) -> Result<
         limit.frequency.into(),
         eigenvalue,
         match spec.along {
-            Disturbance::LearningRate => (limit.learning_rate / local).into(),
+            SgdParameter::LearningRate => (limit.learning_rate / local).into(),
             _ => missing("another parameter is followed"),
         },
         limit.direct.map_or_else(|| missing("did not converge"), |found| (limit.learning_rate - found.0).into()),
@@ -290,7 +302,7 @@ mod tests {
     /// to a learning rate with weight decay end at one point.
     #[test]
     fn limits_in_label_noise_and_in_the_learning_rate_are_one_curve() {
-        let noise = LimitsSpec { flipped: vec![1], along: Disturbance::LabelNoise, ..LimitsSpec::default() };
+        let noise = LimitsSpec { flipped: vec![1], along: SgdParameter::LabelNoise, ..LimitsSpec::default() };
         let noise = LimitsSpec { learning_rate: 0.3, ..noise };
         let at = |spec: &LimitsSpec, name: &str| {
             let report = learning_rate_limits(spec).unwrap();
@@ -305,10 +317,13 @@ mod tests {
             let report = learning_rate_limits(&spec).unwrap();
             report.table("branches").unwrap().numbers("loss").pop().flatten().unwrap()
         };
-        let decay = LimitsSpec { along: Disturbance::WeightDecay, learning_rate: 0.1, max_rate: 0.02, ..noise.clone() };
+        let decay =
+            LimitsSpec { along: SgdParameter::WeightDecay, learning_rate: 0.1, max_rate: 0.02, ..noise.clone() };
         let back = LimitsSpec { flipped: vec![1], weight_decay: 0.02, max_rate: 0.1, ..LimitsSpec::default() };
         let (first, second) = (end(decay), end(back));
         assert!((first - second).abs() < 1e-9, "{first} {second}");
-        assert!(learning_rate_limits(&LimitsSpec { dense_check: true, ..noise }).is_err());
+        assert!(learning_rate_limits(&LimitsSpec { dense_check: true, ..noise.clone() }).is_err());
+        let twice = learning_rate_limits(&LimitsSpec { label_noise: 0.1, ..noise }).unwrap_err().to_string();
+        assert!(twice.contains("label_noise is what is followed"), "{twice}");
     }
 }

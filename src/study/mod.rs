@@ -39,7 +39,7 @@ pub use flow::{FlowSpec, flow};
 pub use follow::{Along, FollowSpec, Start, follow, started};
 #[cfg(feature = "cli")]
 pub use landscape::{LandscapeSpec, OverlapMatrices, landscape, overlap_matrices};
-pub use limits::{Disturbance, LimitsSpec, learning_rate_limits};
+pub use limits::{LimitsSpec, SgdParameter, learning_rate_limits};
 #[cfg(feature = "cli")]
 pub use phase::phase;
 #[cfg(feature = "cli")]
