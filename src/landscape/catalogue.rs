@@ -129,6 +129,8 @@ impl Catalogue {
         if !key.rule.is_gradient_flow() {
             summary.push_str(&format!(", rule {}", key.rule));
         }
+        // So that a file of an older search is not refused with two equal texts.
+        summary.push_str(&format!(", search method {METHOD}"));
         let identity =
             store::Problem { study: "landscape".into(), key: serde_json::to_string(&key).unwrap_or_default(), summary };
         let store = match path {
