@@ -37,8 +37,7 @@ const CELLS: &[(&str, usize)] = &[
 ];
 
 /// Tables A and B of Huang, Loureiro, Sarao Mannelli 2026: all rules, K = 17, 18, 19, 10 000 runs (300 with orthonormal
-/// students), descent stopped early, and noise on fixed points. 46 minutes of processor time: 23 on two idle cores, 38 beside
-/// other work, as in the stored output.
+/// students), descent stopped early, and noise on fixed points. 25 minutes on two idle cores.
 #[test]
 #[ignore = "evidence"]
 fn huang_2026() {
