@@ -222,8 +222,10 @@ pub fn start(system: &dyn System, x0: &[f64], p0: f64, direction: f64, options: 
     }
     let guess: Array1<f64> = x0.iter().copied().chain([p0]).collect();
     let fixed = path.equations.along_p();
-    let corrected =
+    let mut corrected =
         path.equations.correct(guess, &fixed, p0, false).map_err(Failure::error(FOLLOW, options.tolerance))?;
+    // A solution of the bordered equations moves p by rounding, which at an end of the range is outside it.
+    corrected.z[path.n] = p0;
     let wide = path.equations.wide(&corrected.z);
     let (_, vectors) = linalg::eigh(wide.t().dot(&wide).view())?;
     let mut border = vectors.column(0).to_owned();
@@ -695,6 +697,19 @@ mod tests {
                 let expected = [0.0, weights[0], weights[1], 0.0].map(|w| w * (point.p - 0.25).sqrt());
                 assert!(y.iter().zip(expected).all(|(y, e)| (y - e).abs() < 1e-9), "{weights:?} {y}");
             }
+        }
+    }
+
+    /// The start is at the p asked for to the last bit, so that a branch can start at an end of its range.
+    #[test]
+    fn starts_lie_inside_the_range() {
+        let mixed = Mixed::new();
+        for n in -30..30 {
+            let p = f64::from(n) / 300.0;
+            let options = Options { range: (p, 1.0), ..Options::default() };
+            let near: Vec<f64> = (0..12).map(|i| p.sin() + 1e-2 * f64::from(i).sin()).collect();
+            let first = start(&mixed, &near, p, 1.0, &options).unwrap();
+            assert_eq!(first.p.to_bits(), p.to_bits(), "{:e}", first.p - p);
         }
     }
 

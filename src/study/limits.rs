@@ -315,7 +315,8 @@ mod tests {
         assert_eq!(kind, same);
         let end = |spec: LimitsSpec| {
             let report = learning_rate_limits(&spec).unwrap();
-            report.table("branches").unwrap().numbers("loss").pop().flatten().unwrap()
+            let last = report.table("branches").unwrap().numbers("loss").pop().flatten();
+            last.unwrap_or_else(|| panic!("{:?}", report.notes))
         };
         let decay =
             LimitsSpec { along: SgdParameter::WeightDecay, learning_rate: 0.1, max_rate: 0.02, ..noise.clone() };
