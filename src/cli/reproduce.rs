@@ -16,7 +16,8 @@ const EXAMPLES: &str = "Examples:
   committee reproduce huang-2026 --runs 1000 --only 'K = 18' --db huang
 
 Sources: huang-2026 (arXiv 2604.09412: shares at M = 17 for four training rules, stopped descent, noise on fixed points),
-safran-shamir-2018 (arXiv 1712.08968: runs that miss the global minimum), safran-2021 (arXiv 2006.01005: families at n = k).
+safran-shamir-2018 (arXiv 1712.08968: runs that miss the global minimum), safran-2021 (arXiv 2006.01005: families at n = k),
+saad-solla-1995 (Phys. Rev. E 52, 4225: erf units under one-pass SGD: plateau, largest learning rate, learning curves).
 
 Each published share is computed again with the published initial law, rule and size. Columns: column = rule and size; d =
 input dimension of our runs (where the publication does not state it, several); class = where a run ends; published, ours =
@@ -25,12 +26,17 @@ Holm-adjusted over all cells. Verdict: agrees; differs (adjusted p below 0.01; a
 (differs, and so does another place of the same source); not converged (published so, and ours do not converge either).
 Files: cells.csv, columns.csv (chi-square over all classes of a column), counts.csv; for huang-2026 also run_length.csv (shares
 of descent stopped after so many steps) and perturbation.csv (return from noise beside the prediction of the Hessian);
-shares.png and .svg: our shares beside the published ones.";
+shares.png and .svg: our shares beside the published ones.
+
+saad-solla-1995 compares closed forms with our fixed points (agrees: within 1e-9), and each learning curve of the equations with
+networks trained in d dimensions and with the chain (differs: a Holm-adjusted p-value below 0.01). --runs sets the runs of each
+curve, at least 2. Files: cells.csv, learning.csv (plateau, rate of escape, time of specialisation), curves.csv, curves.png and
+.svg. Five minutes on two cores.";
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// huang-2026, safran-shamir-2018 or safran-2021
+    /// huang-2026, safran-shamir-2018, safran-2021 or saad-solla-1995
     #[arg(value_name = "SOURCE")]
     source: Option<Source>,
     /// Runs per column [default: as many as published]
@@ -70,13 +76,24 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<()> {
         !interrupt::requested()
     })?;
     drop(bars);
-    output.show(&report, "cells", COLUMNS);
+    let online = report.table("curves").is_some();
+    output.show(&report, "cells", if online { ONLINE_COLUMNS } else { COLUMNS });
     let directory = output.directory(&format!("reproduce-{}", spec.source), &spec)?;
     report.write(&directory)?;
     let title = report.results.get("title").and_then(|title| title.as_str()).unwrap_or_default();
-    let subtitle =
-        "w ~ N(0, I/d); shares of runs, bars of 1.96 standard errors (exact intervals: cells.csv); squares: published";
-    figure::curves(&directory, "shares", &panels(&report), &caption(title, subtitle, &report))?;
+    let (stem, panels, subtitle) = match report.table("curves") {
+        Some(curves) => (
+            "curves",
+            learning_panels(curves),
+            "one-pass SGD of erf networks, K = M, orthonormal teachers; lines: equations; discs: mean over networks trained in d dimensions",
+        ),
+        None => (
+            "shares",
+            panels(&report),
+            "w ~ N(0, I/d); shares of runs, bars of 1.96 standard errors (exact intervals: cells.csv); squares: published",
+        ),
+    };
+    figure::curves(&directory, stem, &panels, &caption(title, subtitle, &report))?;
     output.note(&format!("Files: {}", directory.display()));
     Ok(())
 }
@@ -106,6 +123,70 @@ fn panels(report: &Report) -> Vec<CurvePanel> {
         }
     }
     groups.into_iter().map(|(title, over_classes, rows)| panel(cells, title, over_classes, &rows)).collect()
+}
+
+/// For each K the loss at every learning rate over eta t, and the overlaps with the teachers at one of the rates.
+fn learning_panels(curves: &Table) -> Vec<CurvePanel> {
+    let [students, rates, times, equations, means, errors] =
+        ["students", "learning_rate", "time", "equations", "runs_mean", "standard_error"]
+            .map(|name| curves.numbers(name));
+    let entries = curves.texts("entry");
+    let distinct = |column: &[Option<f64>], rows: &[usize]| {
+        let mut values: Vec<f64> = rows.iter().filter_map(|&i| column[i]).collect();
+        values.dedup();
+        values
+    };
+    let all: Vec<usize> = (0..entries.len()).collect();
+    let mut panels = Vec::new();
+    for k in distinct(&students, &all) {
+        let of_k: Vec<usize> = all.iter().copied().filter(|&i| students[i] == Some(k)).collect();
+        let of_rate = distinct(&rates, &of_k);
+        let rows = |rate: f64, entry: &str| -> Vec<usize> {
+            of_k.iter().copied().filter(|&i| rates[i] == Some(rate) && entries[i] == entry).collect()
+        };
+        let line = |rows: &[usize], name: String, colour: usize| {
+            let point = |&i: &usize| Some([times[i]? * rates[i]?, equations[i]?, 0.0]);
+            Curve { name, style: CurveStyle::Line, colour, points: rows.iter().filter_map(point).collect() }
+        };
+        let discs = |rows: &[usize], name: String, colour: usize| {
+            let point = |&i: &usize| Some([times[i]? * rates[i]?, means[i]?, 1.96 * errors[i]?]);
+            Curve { name, style: CurveStyle::Discs, colour, points: rows.iter().filter_map(point).collect() }
+        };
+        let named = |title: String, y_name: &str, log_y: bool, curves: Vec<Curve>| CurvePanel {
+            title,
+            x_name: "learning rate x steps / d".into(),
+            y_name: y_name.into(),
+            log_x: false,
+            log_y,
+            marks: Vec::new(),
+            curves,
+        };
+        let mut losses = Vec::new();
+        for (colour, &rate) in of_rate.iter().enumerate() {
+            let rows = rows(rate, "loss");
+            losses.push(line(&rows, format!("eta = {rate}"), colour));
+            losses.push(discs(&rows, String::new(), colour));
+        }
+        panels.push(named(format!("K = M = {k}: loss"), "population loss", true, losses));
+        // The middle one; each student in its own colour.
+        let rate = of_rate[of_rate.len() / 2];
+        let mut overlaps = Vec::new();
+        for i in 1..=k as usize {
+            for m in 1..=k as usize {
+                let rows = rows(rate, &format!("r_{i}_{m}"));
+                let name = if m == 1 { format!("student {i}") } else { String::new() };
+                overlaps.push(line(&rows, name, i - 1));
+                overlaps.push(discs(&rows, String::new(), i - 1));
+            }
+        }
+        panels.push(named(
+            format!("K = M = {k}, eta = {rate}: overlaps"),
+            "overlap with each teacher",
+            false,
+            overlaps,
+        ));
+    }
+    panels
 }
 
 fn panel(cells: &Table, title: String, over_classes: bool, rows: &[usize]) -> CurvePanel {
@@ -169,6 +250,18 @@ fn panel(cells: &Table, title: String, over_classes: bool, rows: &[usize]) -> Cu
 fn bar(share: f64, runs: f64) -> f64 {
     1.96 * (share * (100.0 - share) / runs).sqrt()
 }
+
+/// The columns shown in a terminal for learning curves.
+const ONLINE_COLUMNS: &[(&str, usize)] = &[
+    ("table", 0),
+    ("case", 0),
+    ("quantity", 0),
+    ("published", 7),
+    ("ours", 7),
+    ("difference", 3),
+    ("p_value", 2),
+    ("verdict", 0),
+];
 
 /// The columns shown in a terminal.
 const COLUMNS: &[(&str, usize)] = &[

@@ -1,7 +1,7 @@
 //! Fixed points of SGD at a finite learning rate, the plateau and its escape, and learning rates at which SGD diverges
 //! (theory 06, eq. 06-threshold and 06-plateau).
 
-use ndarray::{Array1, Array2};
+use ndarray::{Array1, Array2, s};
 
 use super::sgd::Equations;
 use crate::error::{Error, Result};
@@ -14,6 +14,9 @@ use crate::population::{Fields, error_moments, error_moments_at, step_moments, s
 
 /// Largest velocity entry of a fixed point, in units of the learning rate.
 const RESIDUAL: f64 = 1e-12;
+
+/// Relative difference of Q_ii and Q_ij below which students are tried as parallel ones.
+const NEARLY_PARALLEL: f64 = 1e-4;
 
 /// Time, in units of 1 / learning rate, that exchangeable students get to come near their plateau.
 const APPROACH: usize = 300;
@@ -119,6 +122,19 @@ impl<'a, 'b> Exchangeable<'a, 'b> {
         Exchangeable { equations, expand, contract }
     }
 
+    /// The same with c = q, as q, r_1, ..., r_M: parallel students of one norm.
+    fn parallel(&self) -> Exchangeable<'a, 'b> {
+        let merged = &self.expand.column(0) + &self.expand.column(1);
+        let mut expand = self.expand.slice(s![.., 1..]).to_owned();
+        expand.column_mut(0).assign(&merged);
+        let mut contract = expand.t().to_owned();
+        for mut row in contract.rows_mut() {
+            let count: f64 = row.sum();
+            row /= count;
+        }
+        Exchangeable { equations: self.equations, expand, contract }
+    }
+
     fn full(&self, y: &[f64]) -> Vec<f64> {
         self.expand.dot(&Array1::from(y.to_vec())).to_vec()
     }
@@ -181,6 +197,16 @@ pub fn plateau(students: usize, teacher: &Teacher, rule: Option<Sgd>) -> Result<
         }
     }
     let found = root::newton(&system, &y, 0.0, RESIDUAL / step, 1e-7, 60)?;
+    let [q, c] = [found.x[0], found.x[1]];
+    // Where the students become parallel (erf, theory 11, eq. 11-plateau) the root is double, and Newton's method knows it to
+    // half the digits.
+    if k > 1 && (q - c).abs() < NEARLY_PARALLEL * q {
+        let parallel = system.parallel();
+        let exact = root::newton(&parallel, &found.x[1..], 0.0, RESIDUAL / step, 1e-7, 60)?;
+        if linalg::max_abs(&Velocity(&equations).residual(&parallel.full(&exact.x), 0.0)) <= RESIDUAL / step {
+            return at_fixed_point(&equations, &parallel.full(&exact.x));
+        }
+    }
     at_fixed_point(&equations, &system.full(&found.x))
 }
 
@@ -331,6 +357,8 @@ pub fn excess_loss_slope(fields: &Fields, label_noise: f64, batch: usize, d: f64
 
 #[cfg(test)]
 mod tests {
+    use std::f64::consts::PI;
+
     use super::*;
     use crate::dynamics::evolve_sgd;
     use crate::expectation::{Averages, Quad, Relu};
@@ -396,6 +424,21 @@ mod tests {
         assert!(low.eigenvalues[0][0] < 0.0 && low.residual < 1e-13);
         let high = state(1.0, None);
         assert!(high.loss > 100.0 * low.loss && high.eigenvalues[0][0] < 0.0);
+    }
+
+    /// The closed form of erf (theory 11, eq. 11-plateau), where the root of the equations is double.
+    #[test]
+    fn plateau_of_parallel_students() {
+        for students in [2, 3, 5] {
+            let teacher = Teacher::orthonormal(students).unwrap().with_activation(Activation::Erf).unwrap();
+            let found = plateau(students, &teacher, None).unwrap();
+            let k = students as f64;
+            let (q, r) = (1.0 / (2.0 * k - 1.0), 1.0 / (k * (2.0 * k - 1.0)).sqrt());
+            let loss = k / PI * (PI / 6.0 - k * (0.5 / k).asin());
+            assert!((found.loss - loss).abs() < 1e-13, "K = {k}: {}", found.loss);
+            assert!(found.overlaps.q().iter().all(|x| (x - q).abs() < 1e-12), "K = {k}: {}", found.overlaps.q());
+            assert!(found.overlaps.r().iter().all(|x| (x - r).abs() < 1e-12), "K = {k}: {}", found.overlaps.r());
+        }
     }
 
     /// The plateau's loss and rate of escape go over into those of gradient flow; noise keeps it from escaping fast.

@@ -34,6 +34,7 @@ pub enum CurveStyle {
 /// A named set of points.
 #[derive(Clone, Debug)]
 pub struct Curve {
+    /// Empty: not in the legend.
     pub name: String,
     pub style: CurveStyle,
     /// Index into [`super::CATEGORIES`].
@@ -107,7 +108,8 @@ impl CurvePanel {
                 CurveStyle::Squares => Mark::Square(colour),
             }
         };
-        let mut keys: Vec<Key> = self.curves.iter().map(|curve| key(mark(curve), curve.name.clone())).collect();
+        let named = self.curves.iter().filter(|curve| !curve.name.is_empty());
+        let mut keys: Vec<Key> = named.map(|curve| key(mark(curve), curve.name.clone())).collect();
         let lost = self.curves.iter().flat_map(|c| &c.points);
         let lost = lost.filter(|p| (self.log_x && p[0] <= 0.0) || (self.log_y && p[1] <= 0.0)).count();
         if lost > 0 {

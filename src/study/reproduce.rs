@@ -1,5 +1,6 @@
-//! Published tables of shares of runs, computed again: the same experiment, both numbers side by side, one verdict per cell.
+//! Published tables and curves computed again: the same experiment, both numbers side by side, one verdict per cell.
 
+mod online;
 mod perturbation;
 mod published;
 mod run_length;
@@ -34,11 +35,15 @@ pub enum Source {
     /// Safran, Yehudai and Shamir 2021: families reached at n = k.
     #[serde(rename = "safran-2021")]
     Safran2021,
+    /// Saad and Solla 1995: plateau, specialisation and largest learning rate of erf committees under one-pass SGD.
+    #[serde(rename = "saad-solla-1995")]
+    SaadSolla1995,
 }
 
 impl Source {
     /// All of them.
-    pub const ALL: [Source; 3] = [Source::Huang2026, Source::SafranShamir2018, Source::Safran2021];
+    pub const ALL: [Source; 4] =
+        [Source::Huang2026, Source::SafranShamir2018, Source::Safran2021, Source::SaadSolla1995];
 
     /// Name on the command line.
     pub fn name(self) -> &'static str {
@@ -46,6 +51,7 @@ impl Source {
             Source::Huang2026 => "huang-2026",
             Source::SafranShamir2018 => "safran-shamir-2018",
             Source::Safran2021 => "safran-2021",
+            Source::SaadSolla1995 => "saad-solla-1995",
         }
     }
 }
@@ -71,12 +77,13 @@ impl FromStr for Source {
 #[serde(deny_unknown_fields, default)]
 pub struct ReproduceSpec {
     pub source: Source,
-    /// Runs per column; `None`: as many as published.
+    /// Runs per column; `None`: as many as published, or as the data file says where only curves were published.
     pub runs: Option<u64>,
     /// Only columns whose label holds this text.
     pub only: Option<String>,
     pub seed: Option<u64>,
-    /// Folder of databases, one for each column: finished runs are kept there and continued.
+    /// Folder of databases, one for each column: finished runs are kept there and continued. Learning curves are files
+    /// there, kept when a curve is finished.
     pub db: Option<PathBuf>,
 }
 
@@ -110,12 +117,13 @@ pub fn reproduce(
     if spec.runs == Some(0) {
         return Err(Error::Count { action: ACTION, quantity: "runs", value: 0, needs: "at least 1".into() });
     }
+    if let Some(published) = &publication.online {
+        return online::report(spec, &publication, published, progress);
+    }
     let wanted = |column: &&Column| spec.only.as_ref().is_none_or(|text| column.label.contains(text.as_str()));
     let columns: Vec<&Column> = publication.columns.iter().filter(wanted).collect();
     if columns.is_empty() {
-        let labels: Vec<&str> = publication.columns.iter().map(|column| column.label.as_str()).collect();
-        let problem = format!("no column is called so; there are: {}", labels.join("; "));
-        return Err(Error::Spec { action: ACTION, problem });
+        return Err(no_such_label(publication.columns.iter().map(|column| column.label.clone())));
     }
     let mut counted = Vec::new();
     for column in columns {
@@ -157,7 +165,7 @@ fn count<'a>(
     let db = match &spec.db {
         Some(folder) => {
             std::fs::create_dir_all(folder).map_err(Error::file("write", folder))?;
-            Some(folder.join(file_name(spec.source, &label)))
+            Some(folder.join(file_name(spec.source, &label, "db")))
         }
         None => None,
     };
@@ -187,8 +195,13 @@ fn count<'a>(
     })
 }
 
+fn no_such_label(labels: impl Iterator<Item = String>) -> Error {
+    let labels: Vec<String> = labels.collect();
+    Error::Spec { action: ACTION, problem: format!("no column is called so; there are: {}", labels.join("; ")) }
+}
+
 /// A file name for a column: letters, digits, and a dash for everything else.
-fn file_name(source: Source, label: &str) -> String {
+fn file_name(source: Source, label: &str, ending: &str) -> String {
     let words: Vec<&str> = label.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
-    format!("{source}-{}.db", words.join("-").to_lowercase())
+    format!("{source}-{}.{ending}", words.join("-").to_lowercase())
 }

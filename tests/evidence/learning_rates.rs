@@ -111,12 +111,12 @@ fn quick_error_moments() {
 
 /// Growth rate of the loss around the orthonormal exact solution, Q = I + 1e-6 I / M, R = I (a perturbation of 1e-6 in all
 /// keeps L below 1e-6), while 1e-8 <= L <= 1e-6; the first half of the time is transient and left out.
-fn rate(m: usize, learning_rate: f64) -> f64 {
-    let teacher = Teacher::orthonormal(m).unwrap();
+pub fn rate(teacher: &Teacher, learning_rate: f64) -> f64 {
+    let m = teacher.units();
     let q = Array2::eye(m) * (1.0 + 1e-6 / m as f64);
-    let start = Overlaps::new(q, Array2::eye(m), Array2::ones((1, m)), &teacher).unwrap();
+    let start = Overlaps::new(q, Array2::eye(m), Array2::ones((1, m)), teacher).unwrap();
     let rule = Sgd { learning_rate, ..Sgd::default() };
-    let equations = Equations::new(&start, &teacher, rule).unwrap();
+    let equations = Equations::new(&start, teacher, rule).unwrap();
     let times: Vec<f64> = (0..=40).map(f64::from).collect();
     let evolution = evolve_sgd(&start, &equations, &times, 1e-10).unwrap();
     let frames: Vec<_> =
@@ -128,14 +128,15 @@ fn rate(m: usize, learning_rate: f64) -> f64 {
 fn local_stability(sizes: &[usize], lines: &mut Lines) {
     let known = [(1, 2.0), (2, 1.267949192), (3, 0.961928691), (4, 0.777489946), (17, 0.221580528)];
     for &(m, expected) in known.iter().filter(|(m, _)| sizes.contains(m)) {
-        let threshold = local_threshold(&Teacher::orthonormal(m).unwrap(), 1).unwrap();
+        let teacher = Teacher::orthonormal(m).unwrap();
+        let threshold = local_threshold(&teacher, 1).unwrap();
         lines.line(
             &format!("K = M = {m}: threshold of the second-moment operator"),
             format!("{threshold:.9}"),
             &format!("{expected} to 1e-9"),
             (threshold - expected).abs() < 1e-9,
         );
-        let (below, above) = (rate(m, 0.995 * expected), rate(m, 1.005 * expected));
+        let (below, above) = (rate(&teacher, 0.995 * expected), rate(&teacher, 1.005 * expected));
         lines.line(
             &format!("K = M = {m}: rate of the loss at 0.995 and 1.005 times it"),
             format!("{below:.2e}, {above:.2e}"),

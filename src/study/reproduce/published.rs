@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::{ACTION, Source};
 use crate::error::{Error, Result};
 use crate::landscape::Point;
-use crate::model::Training;
+use crate::model::{Activation, Training};
 
 /// Loss above the lowest from which on a run has missed the global minimum (Safran and Shamir 2018).
 pub const BAD: f64 = 1e-3;
@@ -19,7 +19,9 @@ pub struct Publication {
     pub title: String,
     /// What the publication leaves open.
     pub unstated: Option<String>,
+    #[serde(default)]
     pub columns: Vec<Column>,
+    pub online: Option<Online>,
     pub run_length: Option<RunLength>,
     pub perturbation: Option<Perturbation>,
 }
@@ -65,6 +67,52 @@ fn yes() -> bool {
 pub struct Rival {
     pub share: f64,
     pub place: String,
+}
+
+/// One-pass SGD of K = M students at finite learning rates.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Online {
+    pub activation: Activation,
+    pub plateaus: Vec<Plateau>,
+    pub largest: Vec<Largest>,
+    pub learning: Vec<Learning>,
+}
+
+/// The unspecialised plateau at a small learning rate.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plateau {
+    pub students: usize,
+    /// Q_ik, the same for all i, k.
+    pub overlap: f64,
+    /// R_in, the same for all i, n.
+    pub teacher_overlap: f64,
+    pub loss: f64,
+}
+
+/// The largest learning rate at which the teacher is reached.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Largest {
+    pub students: usize,
+    pub learning_rate: f64,
+}
+
+/// A learning curve, and how it is simulated.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Learning {
+    pub students: usize,
+    pub learning_rate: f64,
+    /// End of the curve, steps / d.
+    pub time: f64,
+    pub dimension: usize,
+    pub runs: usize,
+    /// Dimension and number of the random start.
+    pub init_dimension: usize,
+    #[serde(default)]
+    pub run: u64,
 }
 
 /// Discrete descent, classified after several numbers of steps.
@@ -134,6 +182,7 @@ impl Publication {
             Source::Huang2026 => include_str!("published/huang-2026.toml"),
             Source::SafranShamir2018 => include_str!("published/safran-shamir-2018.toml"),
             Source::Safran2021 => include_str!("published/safran-2021.toml"),
+            Source::SaadSolla1995 => include_str!("published/saad-solla-1995.toml"),
         };
         toml::from_str(text).map_err(|error| Error::Spec {
             action: ACTION,
