@@ -4,12 +4,13 @@ use super::output::{Output, caption};
 use super::override_fields;
 use crate::error::Result;
 use crate::figure::{self, Curve, CurvePanel, CurveStyle};
-use crate::model::TeacherSpec;
+use crate::model::{Activation, TeacherSpec};
 use crate::report::{Report, Table};
 use crate::study::{self, PlateauSpec};
 
 const EXAMPLES: &str = "Examples:
   committee plateau
+  committee plateau --activation erf --learning-rate 1
   committee plateau --students 2,3,4 --dimensions 1e2,1e4,1e6,1e8 --learning-rate 0.1 --chain-runs 8 --chain-to 1000
 
 First table, for each learning rate: students, teachers = K, M; learning_rate = eta, 0 for gradient flow; loss, q, c, r
@@ -35,13 +36,17 @@ pub struct Arguments {
     /// orthonormal, correlated:RHO, graded:LAST, vectors:FILE, or a file with T [default: orthonormal]
     #[arg(long, value_name = "TEACHER")]
     teacher: Option<TeacherSpec>,
+    /// relu, leaky-relu:SLOPE or erf [default: relu]
+    #[arg(long, value_name = "ACTIVATION")]
+    activation: Option<Activation>,
     /// Fresh inputs in a step [default: 1]
     #[arg(long, value_name = "B")]
     batch: Option<usize>,
     /// Standard deviation of the noise on the labels [default: 0]
     #[arg(long, value_name = "SIGMA")]
     label_noise: Option<f64>,
-    /// Learning rates of the first table, 0 for gradient flow [default: 0 and N values below 2 B / K]
+    /// Learning rates of the first table, 0 for gradient flow [default: 0 and N values below 2 B / K (ReLU) or
+    /// below the local threshold of the teacher]
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     learning_rates: Option<Vec<f64>>,
     /// Number of learning rates where no list is given [default: 20]
@@ -79,7 +84,7 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<()> {
         spec.teachers = Some(teachers);
     }
     override_fields!(
-        spec, arguments: students, teacher, batch, label_noise, learning_rates, points, learning_rate, dimensions,
+        spec, arguments: students, teacher, activation, batch, label_noise, learning_rates, points, learning_rate, dimensions,
         init_scales, starts, level, chain_runs, chain_to, seed
     );
     if output.printed_spec(&spec) {

@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 
 use super::angles::arctangent;
 use super::pair::Pair;
-use super::path::{Path, Rule, choose};
+use super::path::{Path, Rule, choose, choose_one};
 use crate::numerics::level::Level;
 use crate::numerics::quadrature::legendre;
 
@@ -176,11 +176,38 @@ pub struct Orthant {
 /// P(four fields > 0) from their pairs in the order of [`PAIRS`]. Absolute error about 3e-15, also at dependent,
 /// (anti)parallel and equal fields when the pairs come from vectors.
 pub fn p4(links: &[Link; 6]) -> f64 {
+    match Level::best() {
+        Level::Baseline => one_body(links),
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a level above the baseline is only made by `Level::available` after detection of its features.
+        Level::Avx2 => unsafe { one_avx2(links) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Level::Avx512 => unsafe { one_avx512(links) },
+        #[cfg(not(target_arch = "x86_64"))]
+        _ => one_body(links),
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+unsafe fn one_avx2(links: &[Link; 6]) -> f64 {
+    one_body(links)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512dq,avx512vl")]
+unsafe fn one_avx512(links: &[Link; 6]) -> f64 {
+    one_body(links)
+}
+
+#[inline(always)]
+fn one_body(links: &[Link; 6]) -> f64 {
     let input = single(links);
     if is_weak(&links.each_ref()) {
         probability_weak(&input)[0]
     } else {
-        Path::set_up(&input, &choose(&input, None)).probability()[0]
+        Path::set_up(&input, &choose_one(&input)).probability_of_one()
     }
 }
 
@@ -249,6 +276,7 @@ pub fn p4_along(links: &[Link; 6], path: usize) -> f64 {
     Path::set_up(&single(links), &[path % PATHS]).probability()[0]
 }
 
+#[inline(always)]
 pub(crate) fn single(links: &[Link; 6]) -> Quadruples<1> {
     let mut input = Quadruples::<1>::ZERO;
     for (p, link) in links.iter().enumerate() {

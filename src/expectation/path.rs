@@ -52,44 +52,80 @@ pub(super) fn partial(rkl: f64, ekl: f64, rik: f64, eik: f64, ril: f64, eil: f64
     if rkl * product > 0.0 { near } else { rkl - product }
 }
 
+/// Quality of a path at one end of its range, and whether 1 is reversed: the nearest singularity over the length of the way.
+#[inline(always)]
+fn quality([r12, r13, r14, r23, r24, r34]: [f64; 6], [s13, s14, s23, s24, s34]: [f64; 5]) -> (f64, f64) {
+    // Positions on the axis of r12: centre c and half-width of its range, and the nearest singularities below and above,
+    // cos(theta13 +- theta23) or cos(theta14 +- theta24).
+    let inverse = 1.0 / s34;
+    let (y1, y2) = ((r14 - r13 * r34) * inverse, (r24 - r23 * r34) * inverse);
+    let square = (s13 * s13 - y1 * y1) * (s23 * s23 - y2 * y2);
+    let half = (if square > 0.0 { square } else { 0.0 }).sqrt();
+    let c = r13 * r23 + y1 * y2;
+    let (product3, sines3) = (r13 * r23, s13 * s23);
+    let (product4, sines4) = (r14 * r24, s14 * s24);
+    let below = larger(product3 - sines3, product4 - sines4);
+    let above = -larger(-product3 - sines3, -product4 - sines4);
+    let (to_low, to_high) = (r12 - (c - half), (c + half) - r12);
+    let low = (c - half - below) * to_high / larger((c + half - below) * to_low, 1e-300);
+    let high = (above - c - half) * to_low / larger((above - c + half) * to_high, 1e-300);
+    if low >= high { (low, 0.0) } else { (high, 1.0) }
+}
+
 /// The path with the largest Bernstein ellipse; with a nearly (anti)parallel pair the one that moves it. One pair may be
 /// left out.
 #[inline(always)]
 pub(super) fn choose<const L: usize>(input: &Quadruples<L>, left_out: Option<usize>) -> [usize; L] {
     let (mut best, mut chosen) = ([-1.0f64; L], [0.0f64; L]);
     let (mut smallest, mut nearest) = ([2.0f64; L], [0.0f64; L]);
-    for (pair, &[i, j, k, l]) in ROLES.iter().enumerate() {
+    for (pair, places) in places_of_roles().iter().enumerate() {
         if left_out == Some(pair) {
             continue;
         }
-        let at = |x: usize, y: usize| position(x, y);
-        let [r12, r13, r14, r23, r24, r34] =
-            [at(i, j), at(i, k), at(i, l), at(j, k), at(j, l), at(k, l)].map(|p| &input.r[p]);
-        let [s13, s14, s23, s24, s34] = [at(i, k), at(i, l), at(j, k), at(j, l), at(k, l)].map(|p| &input.s[p]);
-        let s12 = &input.s[at(i, j)];
+        let r = places.map(|place| &input.r[place]);
+        let s = places.map(|place| &input.s[place]);
         for t in 0..L {
-            // Positions on the axis of r12: centre c and half-width of its range, and the nearest singularities below
-            // and above, cos(theta13 +- theta23) or cos(theta14 +- theta24).
-            let inverse = 1.0 / s34[t];
-            let (y1, y2) = ((r14[t] - r13[t] * r34[t]) * inverse, (r24[t] - r23[t] * r34[t]) * inverse);
-            let square = (s13[t] * s13[t] - y1 * y1) * (s23[t] * s23[t] - y2 * y2);
-            let half = (if square > 0.0 { square } else { 0.0 }).sqrt();
-            let c = r13[t] * r23[t] + y1 * y2;
-            let (product3, sines3) = (r13[t] * r23[t], s13[t] * s23[t]);
-            let (product4, sines4) = (r14[t] * r24[t], s14[t] * s24[t]);
-            let below = larger(product3 - sines3, product4 - sines4);
-            let above = -larger(-product3 - sines3, -product4 - sines4);
-            let (to_low, to_high) = (r12[t] - (c - half), (c + half) - r12[t]);
-            let low = (c - half - below) * to_high / larger((c + half - below) * to_low, 1e-300);
-            let high = (above - c - half) * to_low / larger((above - c + half) * to_high, 1e-300);
-            let (value, index) = if low >= high { (low, pair as f64 * 2.0) } else { (high, pair as f64 * 2.0 + 1.0) };
+            let (value, reversed) = quality(r.map(|r| r[t]), [s[1][t], s[2][t], s[3][t], s[4][t], s[5][t]]);
+            let index = pair as f64 * 2.0 + reversed;
             (best[t], chosen[t]) = if value > best[t] { (value, index) } else { (best[t], chosen[t]) };
             // Reversed (odd) when nearly parallel.
-            let index = if r12[t] > 0.0 { pair as f64 * 2.0 + 1.0 } else { pair as f64 * 2.0 };
-            (smallest[t], nearest[t]) = if s12[t] < smallest[t] { (s12[t], index) } else { (smallest[t], nearest[t]) };
+            let index = if r[0][t] > 0.0 { pair as f64 * 2.0 + 1.0 } else { pair as f64 * 2.0 };
+            (smallest[t], nearest[t]) = if s[0][t] < smallest[t] { (s[0][t], index) } else { (smallest[t], nearest[t]) };
         }
     }
     std::array::from_fn(|t| (if smallest[t] < NEAR { nearest[t] } else { chosen[t] }) as usize)
+}
+
+/// Positions of 12, 13, 14, 23, 24, 34 for each of [`ROLES`].
+#[inline(always)]
+fn places_of_roles() -> [[usize; 6]; 6] {
+    ROLES.map(|[i, j, k, l]| {
+        [position(i, j), position(i, k), position(i, l), position(j, k), position(j, l), position(k, l)]
+    })
+}
+
+/// [`choose`] for one quadruple, its six pairs side by side.
+#[inline(always)]
+pub(super) fn choose_one(input: &Quadruples<1>) -> [usize; 1] {
+    let places = places_of_roles();
+    // Two lanes too many, to fill a register.
+    let lane = |lane: usize| &places[if lane < 6 { lane } else { 0 }];
+    let (mut value, mut reversed) = ([0.0f64; 8], [0.0f64; 8]);
+    let r: [[f64; 8]; 6] = std::array::from_fn(|p| std::array::from_fn(|t| input.r[lane(t)[p]][0]));
+    let s: [[f64; 8]; 6] = std::array::from_fn(|p| std::array::from_fn(|t| input.s[lane(t)[p]][0]));
+    for t in 0..8 {
+        (value[t], reversed[t]) = quality(r.map(|r| r[t]), [s[1][t], s[2][t], s[3][t], s[4][t], s[5][t]]);
+    }
+    let (mut best, mut chosen, mut smallest, mut nearest) = (-1.0, 0, 2.0, 0);
+    for pair in 0..6 {
+        if value[pair] > best {
+            (best, chosen) = (value[pair], 2 * pair + reversed[pair] as usize);
+        }
+        if s[0][pair] < smallest {
+            (smallest, nearest) = (s[0][pair], 2 * pair + usize::from(r[0][pair] > 0.0));
+        }
+    }
+    [if smallest < NEAR { nearest } else { chosen }]
 }
 
 /// A number a little above ln x, for x >= 1: the chord of log2 between powers of 2, plus its largest error.
@@ -153,6 +189,25 @@ pub(super) struct Path<const L: usize> {
     p3_without_last: [f64; L],
     /// Fields in the roles (3, 4) are exchanged against [`ROLES`].
     exchanged: [bool; L],
+}
+
+impl Path<1> {
+    /// [`Path::probability`], eight nodes of the integral side by side: the same bits.
+    #[inline(always)]
+    pub(super) fn probability_of_one(&self) -> f64 {
+        let ([length], [scale], rule) = self.substitution();
+        let mut total = 0.0;
+        for nodes in rule.chunks(8) {
+            let (mut x, mut weights, mut terms) = ([0.0; 8], [0.0; 8], [0.0; 8]);
+            nodes.iter().enumerate().for_each(|(n, node)| (x[n], weights[n]) = *node);
+            for n in 0..8 {
+                let (sinh, cosh) = hyperbolic(x[n] * length);
+                terms[n] = weights[n] * cosh * self.integrand(0, scale * sinh);
+            }
+            terms[..nodes.len()].iter().for_each(|term| total += term);
+        }
+        self.with_integral([total * (scale * length)])[0]
+    }
 }
 
 impl<const L: usize> Path<L> {
@@ -254,7 +309,11 @@ impl<const L: usize> Path<L> {
     /// P4 of the fields as given.
     #[inline(always)]
     pub(super) fn probability(&self) -> [f64; L] {
-        let integral = self.integrate();
+        self.with_integral(self.integrate())
+    }
+
+    #[inline(always)]
+    fn with_integral(&self, integral: [f64; L]) -> [f64; L] {
         std::array::from_fn(|t| {
             let p4 = self.start[t] + integral[t] / (4.0 * PI * PI);
             // From P4 with field 4, then field 1 reversed.
@@ -270,6 +329,23 @@ impl<const L: usize> Path<L> {
     /// close to the start they were. The length X only has to be about asinh(end / tau): tau follows from it.
     #[inline(always)]
     fn integrate(&self) -> [f64; L] {
+        let (length, scale, rule) = self.substitution();
+        let mut total = [0.0; L];
+        for &(x, weight) in rule {
+            for t in 0..L {
+                let (sinh, cosh) = hyperbolic(x * length[t]);
+                total[t] += weight * cosh * self.integrand(t, scale[t] * sinh);
+            }
+        }
+        for t in 0..L {
+            total[t] *= scale[t] * length[t];
+        }
+        total
+    }
+
+    /// X and tau of each lane, and a rule for the longest X.
+    #[inline(always)]
+    fn substitution(&self) -> ([f64; L], [f64; L], &'static Rule) {
         let (mut length, mut scale) = ([0.0; L], [0.0; L]);
         let mut longest = 0.0;
         for t in 0..L {
@@ -282,18 +358,7 @@ impl<const L: usize> Path<L> {
             longest = larger(longest, x);
         }
         let rules = rules();
-        let rule = &rules.iter().find(|(reach, _)| *reach >= longest).unwrap_or(&rules[NODES.len() - 1]).1;
-        let mut total = [0.0; L];
-        for &(x, weight) in rule {
-            for t in 0..L {
-                let (sinh, cosh) = hyperbolic(x * length[t]);
-                total[t] += weight * cosh * self.integrand(t, scale[t] * sinh);
-            }
-        }
-        for t in 0..L {
-            total[t] *= scale[t] * length[t];
-        }
-        total
+        (length, scale, &rules.iter().find(|(reach, _)| *reach >= longest).unwrap_or(&rules[NODES.len() - 1]).1)
     }
 
     /// F d psi / d t at t = tan(psi / 2).

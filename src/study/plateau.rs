@@ -4,9 +4,9 @@ use ndarray::Array2;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::dynamics::{self, Equations, Steady, far_threshold};
+use crate::dynamics::{self, Equations, Steady, far_threshold, local_threshold};
 use crate::error::{Error, Result};
-use crate::model::{InitialLaw, Overlaps, Sgd, Teacher, TeacherSpec, Weights};
+use crate::model::{Activation, InitialLaw, Overlaps, Sgd, Teacher, TeacherSpec, Weights};
 use crate::numerics::integrate;
 use crate::numerics::statistics::line_fit;
 use crate::population::Fields;
@@ -22,9 +22,11 @@ pub struct PlateauSpec {
     /// `None`: M = K.
     pub teachers: Option<usize>,
     pub teacher: TeacherSpec,
+    pub activation: Activation,
     pub batch: usize,
     pub label_noise: f64,
-    /// Learning rates of table `plateaus`, 0 for gradient flow. Empty: 0 and `points` values below 2 B / K.
+    /// Learning rates of table `plateaus`, 0 for gradient flow. Empty: 0 and `points` values below 2 B / K, or for other
+    /// activations than ReLU below the local threshold of the teacher.
     pub learning_rates: Vec<f64>,
     pub points: usize,
     /// Learning rate at which lengths are measured; 0: gradient flow.
@@ -48,6 +50,7 @@ impl Default for PlateauSpec {
             students: vec![2],
             teachers: None,
             teacher: TeacherSpec::default(),
+            activation: Activation::default(),
             batch: 1,
             label_noise: 0.0,
             learning_rates: Vec::new(),
@@ -65,7 +68,7 @@ impl Default for PlateauSpec {
 }
 
 const ACTION: &str = "study the plateau";
-/// Last of the default learning rates in units of 2 B / K.
+/// Last of the default learning rates in units of the threshold.
 const NEAR: f64 = 0.98;
 /// Time between two looks at the loss, in units of 1 / rate of escape.
 const LOOK: f64 = 0.1;
@@ -87,8 +90,8 @@ pub fn plateau(spec: &PlateauSpec) -> Result<Report> {
     let mut plateaus = plateaus_table();
     let (mut lengths, mut slopes, mut traces) = (lengths_table(), slopes_table(), traces_table());
     for &students in &spec.students {
-        let teacher = spec.teacher.build(spec.teachers.unwrap_or(students))?;
-        for learning_rate in learning_rates(spec, students) {
+        let teacher = spec.teacher.build(spec.teachers.unwrap_or(students))?.with_activation(spec.activation)?;
+        for learning_rate in learning_rates(spec, students, &teacher)? {
             plateaus.push(plateau_row(spec, students, &teacher, learning_rate));
         }
         if spec.dimensions.is_empty() {
@@ -163,12 +166,15 @@ fn rule(spec: &PlateauSpec, learning_rate: f64) -> Option<Sgd> {
     (learning_rate > 0.0).then_some(rule)
 }
 
-fn learning_rates(spec: &PlateauSpec, students: usize) -> Vec<f64> {
+fn learning_rates(spec: &PlateauSpec, students: usize, teacher: &Teacher) -> Result<Vec<f64>> {
     if !spec.learning_rates.is_empty() {
-        return spec.learning_rates.clone();
+        return Ok(spec.learning_rates.clone());
     }
-    let last = NEAR * far_threshold(&vec![1.0; students], spec.batch);
-    (0..=spec.points).map(|i| last * i as f64 / spec.points as f64).collect()
+    let last = match spec.activation {
+        Activation::Relu => far_threshold(&vec![1.0; students], spec.batch),
+        _ => local_threshold(teacher, spec.batch)?,
+    };
+    Ok((0..=spec.points).map(|i| NEAR * last * i as f64 / spec.points as f64).collect())
 }
 
 fn plateaus_table() -> Table {
@@ -458,6 +464,17 @@ mod tests {
     use super::*;
 
     /// A deviation of 1 / sqrt(d) grows at the rate of the eigenvalue: length = ln(d) / (2 rate) + constant.
+    /// For erf the rates end below the local threshold, and the first plateau is the closed one.
+    #[test]
+    fn plateaus_of_erf_end_at_its_own_threshold() {
+        let spec = PlateauSpec { activation: Activation::Erf, dimensions: Vec::new(), points: 4, ..PlateauSpec::default() };
+        let report = plateau(&spec).unwrap();
+        let table = report.table("plateaus").unwrap();
+        assert!((table.numbers("q")[0].unwrap() - 1.0 / 3.0).abs() < 1e-12);
+        assert!((table.numbers("learning_rate")[4].unwrap() - 0.98 * 2.306828).abs() < 1e-6);
+        assert!(table.numbers("loss").iter().all(Option::is_some), "{:?}", table.rows);
+    }
+
     #[test]
     fn length_grows_with_ln_d_at_the_rate_of_the_eigenvalue() {
         let spec = PlateauSpec {
