@@ -82,15 +82,16 @@ pub(super) fn choose<const L: usize>(input: &Quadruples<L>, left_out: Option<usi
         if left_out == Some(pair) {
             continue;
         }
-        let r = places.map(|place| &input.r[place]);
-        let s = places.map(|place| &input.s[place]);
+        let [r12, r13, r14, r23, r24, r34] = places.map(|place| &input.r[place]);
+        let [s12, s13, s14, s23, s24, s34] = places.map(|place| &input.s[place]);
         for t in 0..L {
-            let (value, reversed) = quality(r.map(|r| r[t]), [s[1][t], s[2][t], s[3][t], s[4][t], s[5][t]]);
+            let (value, reversed) =
+                quality([r12[t], r13[t], r14[t], r23[t], r24[t], r34[t]], [s13[t], s14[t], s23[t], s24[t], s34[t]]);
             let index = pair as f64 * 2.0 + reversed;
             (best[t], chosen[t]) = if value > best[t] { (value, index) } else { (best[t], chosen[t]) };
             // Reversed (odd) when nearly parallel.
-            let index = if r[0][t] > 0.0 { pair as f64 * 2.0 + 1.0 } else { pair as f64 * 2.0 };
-            (smallest[t], nearest[t]) = if s[0][t] < smallest[t] { (s[0][t], index) } else { (smallest[t], nearest[t]) };
+            let index = if r12[t] > 0.0 { pair as f64 * 2.0 + 1.0 } else { pair as f64 * 2.0 };
+            (smallest[t], nearest[t]) = if s12[t] < smallest[t] { (s12[t], index) } else { (smallest[t], nearest[t]) };
         }
     }
     std::array::from_fn(|t| (if smallest[t] < NEAR { nearest[t] } else { chosen[t] }) as usize)
@@ -108,13 +109,17 @@ fn places_of_roles() -> [[usize; 6]; 6] {
 #[inline(always)]
 pub(super) fn choose_one(input: &Quadruples<1>) -> [usize; 1] {
     let places = places_of_roles();
-    // Two lanes too many, to fill a register.
-    let lane = |lane: usize| &places[if lane < 6 { lane } else { 0 }];
+    let (mut r, mut s) = ([[0.0f64; 8]; 6], [[1.0f64; 8]; 6]);
+    for (lane, places) in places.iter().enumerate() {
+        for (p, &place) in places.iter().enumerate() {
+            (r[p][lane], s[p][lane]) = (input.r[place][0], input.s[place][0]);
+        }
+    }
+    let ([r12, r13, r14, r23, r24, r34], [_, s13, s14, s23, s24, s34]) = (&r, &s);
     let (mut value, mut reversed) = ([0.0f64; 8], [0.0f64; 8]);
-    let r: [[f64; 8]; 6] = std::array::from_fn(|p| std::array::from_fn(|t| input.r[lane(t)[p]][0]));
-    let s: [[f64; 8]; 6] = std::array::from_fn(|p| std::array::from_fn(|t| input.s[lane(t)[p]][0]));
     for t in 0..8 {
-        (value[t], reversed[t]) = quality(r.map(|r| r[t]), [s[1][t], s[2][t], s[3][t], s[4][t], s[5][t]]);
+        let found = quality([r12[t], r13[t], r14[t], r23[t], r24[t], r34[t]], [s13[t], s14[t], s23[t], s24[t], s34[t]]);
+        (value[t], reversed[t]) = found;
     }
     let (mut best, mut chosen, mut smallest, mut nearest) = (-1.0, 0, 2.0, 0);
     for pair in 0..6 {

@@ -467,7 +467,8 @@ mod tests {
     /// For erf the rates end below the local threshold, and the first plateau is the closed one.
     #[test]
     fn plateaus_of_erf_end_at_its_own_threshold() {
-        let spec = PlateauSpec { activation: Activation::Erf, dimensions: Vec::new(), points: 4, ..PlateauSpec::default() };
+        let spec =
+            PlateauSpec { activation: Activation::Erf, dimensions: Vec::new(), points: 4, ..PlateauSpec::default() };
         let report = plateau(&spec).unwrap();
         let table = report.table("plateaus").unwrap();
         assert!((table.numbers("q")[0].unwrap() - 1.0 / 3.0).abs() < 1e-12);
