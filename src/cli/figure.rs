@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::gallery::{self, Member, Size};
+use super::gallery::{self, Member, Misses, Size};
 use super::output::{Output, caption, read_spec};
 use super::{interrupt, landscape, phase, plateau, steady, validate};
 use crate::error::{Error, Result};
@@ -12,7 +12,8 @@ use crate::figure::{self, Caption, Curve, CurvePanel, CurveStyle, OverlapPanel};
 use crate::model::Teacher;
 use crate::report::{self, Report, Table, Value};
 use crate::study::{
-    self, Grid, LandscapeSpec, PhaseSpec, Plane, PlateauSpec, Span, SteadySpec, TemplatesSpec, ValidateSpec,
+    self, Grid, LandscapeSpec, PhaseSpec, Plane, PlateauSpec, Span, SteadySpec, TemplatesSpec, ThresholdsSpec,
+    ValidateSpec,
 };
 
 /// Numbers in `data.csv` are confirmed to this, absolute or relative.
@@ -65,6 +66,8 @@ enum FigureSpec {
     Phase { title: String, phase: PhaseSpec },
     /// Correlations between which families are minima; a panel for each k1.
     Correlation { title: String, flipped: Vec<usize>, teachers: Span, panels: Vec<String> },
+    /// Leaky ReLU over the slope: thresholds of families, and runs that miss the global minimum.
+    Slopes { title: String, subtitle: String, thresholds: ThresholdsSpec, misses: Misses },
 }
 
 pub fn run(arguments: &Arguments, output: &Output) -> Result<()> {
@@ -109,6 +112,11 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<()> {
                     ..PhaseSpec::default()
                 });
                 correlation(&folder, &title, (&specs.collect::<Vec<_>>(), &panels), arguments, output)?;
+            }
+            FigureSpec::Slopes { title, subtitle, thresholds, misses } => {
+                let panels = gallery::slopes(&thresholds, &misses, arguments.quick, output)?;
+                let report = Report::new("figure", &(thresholds, &misses), Some(misses.seed));
+                curves(&folder, &panels, &caption(&title, &subtitle, &report), arguments)?;
             }
         }
         output.note(&format!("{} {}", folder.display(), if arguments.check { "confirmed" } else { "written" }));

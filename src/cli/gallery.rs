@@ -1,14 +1,15 @@
-//! Figures made of curves whose points come from several studies: stability of families, shares of runs.
+//! Figures made of curves whose points come from several studies: stability of families, shares of runs, slopes of leaky
+//! ReLU.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::landscape;
 use super::output::Output;
 use crate::error::Result;
 use crate::figure::{Curve, CurvePanel, CurveStyle};
-use crate::model::Training;
+use crate::model::{Activation, Training};
 use crate::report::Report;
-use crate::study::{self, FollowSpec, LandscapeSpec};
+use crate::study::{self, FollowSpec, LandscapeSpec, ThresholdsSpec};
 
 /// A branch and its name in the legend.
 #[derive(Clone, Deserialize)]
@@ -42,6 +43,19 @@ pub struct Size {
     pub runs: u64,
     pub seed: u64,
     pub published: Vec<Published>,
+}
+
+/// Searches with leaky ReLU, K = M = each of `sizes`, d = K + M, and with other activations beside them.
+#[derive(Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Misses {
+    pub sizes: Vec<usize>,
+    pub slopes: Vec<f64>,
+    pub others: Vec<Activation>,
+    pub runs: u64,
+    pub seed: u64,
+    /// Slopes of the first size that --quick takes.
+    pub quick_slopes: usize,
 }
 
 /// Smallest eigenvalues inside the span over the parameter, a panel for each name, with the thresholds marked and a dashed
@@ -150,6 +164,77 @@ pub fn shares(sizes: &[Size], quick: bool, output: &Output) -> Result<(Vec<Curve
         });
     }
     Ok((panels, last))
+}
+
+/// Thresholds of the flipped families over the slope, and shares of runs that miss the global minimum. `quick` leaves out all
+/// but the first slopes of the first size.
+pub fn slopes(families: &ThresholdsSpec, misses: &Misses, quick: bool, output: &Output) -> Result<Vec<CurvePanel>> {
+    let table = study::thresholds(families)?;
+    let rows = || table.numbers("k1").into_iter().zip(table.numbers("slope")).zip(table.numbers("M"));
+    let bounds = table.texts("bounds");
+    let threshold = |&k1: &usize| Curve {
+        name: format!("k1 = {k1}"),
+        style: CurveStyle::Line,
+        colour: k1 - 1,
+        points: rows()
+            .zip(&bounds)
+            .filter(|(((of, _), _), bounds)| *of == Some(k1 as f64) && *bounds == "yes")
+            .filter_map(|(((_, slope), m), _)| Some([slope?, m?, 0.0]))
+            .collect(),
+    };
+    let (taken, sizes) =
+        if quick { (misses.quick_slopes.min(misses.slopes.len()), 1) } else { (misses.slopes.len(), usize::MAX) };
+    let mut shares = Vec::new();
+    for (colour, &size) in misses.sizes.iter().take(sizes).enumerate() {
+        let mut points = Vec::new();
+        for &slope in &misses.slopes[..taken] {
+            let share = missed(misses, size, Activation::LeakyRelu { slope }, output)? / misses.runs as f64;
+            let error = 1.96 * (share * (1.0 - share) / misses.runs as f64).sqrt();
+            points.push([slope, share, error]);
+        }
+        shares.push(Curve { name: format!("K = M = {size}"), style: CurveStyle::Discs, colour, points });
+    }
+    for (n, &other) in misses.others.iter().enumerate().filter(|_| !quick) {
+        let mut hits = 0.0;
+        for &size in &misses.sizes {
+            hits += missed(misses, size, other, output)?;
+        }
+        let all = misses.sizes.len() as f64 * misses.runs as f64;
+        shares.push(Curve {
+            name: format!("{other}, these sizes: {hits} of {all} runs"),
+            style: CurveStyle::Dashed,
+            colour: 6 + n,
+            points: misses.slopes.iter().map(|&slope| [slope, hits / all, 0.0]).collect(),
+        });
+    }
+    let panel = |title: &str, y_name: &str, curves| CurvePanel {
+        title: title.into(),
+        x_name: "slope α of the activation below 0".into(),
+        y_name: y_name.into(),
+        log_x: false,
+        log_y: false,
+        marks: vec![(0.0, "ReLU".into()), (1.0, "linear".into())],
+        curves,
+    };
+    Ok(vec![
+        panel(
+            "k1 flipped units are a minimum above M* teachers",
+            "threshold M*",
+            families.flipped.iter().map(threshold).collect(),
+        ),
+        panel("Runs that miss the global minimum", "share of runs", shares),
+    ])
+}
+
+/// Number of runs that do not end in a global minimum, unresolved ones included.
+fn missed(misses: &Misses, size: usize, activation: Activation, output: &Output) -> Result<f64> {
+    let (runs, seed) = (misses.runs, misses.seed);
+    let spec = LandscapeSpec { students: size, teachers: size, activation, runs, seed, ..LandscapeSpec::default() };
+    let report = landscape::search(&spec, None, output)?;
+    let Some(minima) = report.table("minima") else { return Ok(f64::NAN) };
+    let ends = minima.texts("verdict").into_iter().zip(minima.numbers("hits"));
+    let global: f64 = ends.filter(|(verdict, _)| verdict == "global minimum").filter_map(|(_, hits)| hits).sum();
+    Ok(runs as f64 - global)
 }
 
 fn point(k: usize, shift: f64, share: f64, runs: f64) -> [f64; 3] {

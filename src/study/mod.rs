@@ -27,6 +27,8 @@ mod spectrum;
 mod stability;
 mod steady;
 mod templates;
+#[cfg(feature = "cli")]
+mod thresholds;
 mod training;
 mod validate;
 #[cfg(feature = "cli")]
@@ -51,6 +53,8 @@ pub use sgd::{SgdSpec, Simulator, sgd};
 pub use stability::{Normalisation, StabilitySpec, stability};
 pub use steady::{SteadySpec, steady};
 pub use templates::{TemplatesSpec, templates};
+#[cfg(feature = "cli")]
+pub use thresholds::{ThresholdsSpec, thresholds};
 #[doc(hidden)]
 pub use validate::validate_against;
 pub use validate::{ValidateSpec, validate, validation_curves};

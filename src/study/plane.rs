@@ -81,7 +81,7 @@ pub struct Grid {
 }
 
 impl Grid {
-    fn values(self) -> Vec<f64> {
+    pub(super) fn values(self) -> Vec<f64> {
         let share = |i: usize| i as f64 / (self.points - 1).max(1) as f64;
         (0..self.points).map(|i| self.low + share(i) * (self.high - self.low)).collect()
     }
