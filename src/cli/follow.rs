@@ -50,7 +50,7 @@ pub struct Arguments {
     /// Stop each way at the first change of stability
     #[arg(long)]
     until_unstable: bool,
-    /// Also follow the branches that leave where stability changes
+    /// Also follow the branches that leave where stability changes, and those that leave span(V)
     #[arg(long)]
     leave: bool,
     /// Most steps each way [default: 4000]

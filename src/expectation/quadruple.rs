@@ -8,7 +8,8 @@ use std::f64::consts::PI;
 
 use super::orthant::{self, Link, PAIRS, Quadruples, p2, p3, position};
 use super::path::partial;
-use super::{Averages, Pair, Relu};
+use super::{Averages, Pair, Relu, angles};
+use crate::numerics::level::Level;
 
 const FOUR_PI: f64 = 4.0 * PI;
 const FOUR_PI_SQUARED: f64 = 4.0 * PI * PI;
@@ -29,7 +30,19 @@ impl Quad {
 
     /// From the covariance matrix (its upper triangle is read). Nearly parallel fields are as good as their correlation.
     pub fn from_covariance(c: &[[f64; 4]; 4]) -> Quad {
-        Quad::from_pairs(PAIRS.map(|(i, j)| Pair::from_covariance(c[i][i], c[j][j], c[i][j])))
+        let norms: [f64; 4] = std::array::from_fn(|i| c[i][i].max(0.0).sqrt());
+        // A zero field counts as perpendicular to all others.
+        let correlations = PAIRS.map(|(i, j)| match norms[i] * norms[j] {
+            0.0 => 0.0,
+            product => (c[i][j] / product).clamp(-1.0, 1.0),
+        });
+        let (mut sines, mut supplements) = ([0.0; 6], [0.0; 6]);
+        angles::from_correlations(Level::best(), &correlations, &mut sines, &mut supplements);
+        let link = |p: usize| {
+            let (r, s) = (correlations[p], sines[p]);
+            Link { r, s, e: s * s / (1.0 + r.abs()), a: supplements[p] }
+        };
+        Quad { norms, links: std::array::from_fn(link) }
     }
 
     fn from_pairs(pairs: [Pair; 6]) -> Quad {

@@ -85,7 +85,7 @@ fn breaks(mode: Mode, shape: &Shape) -> String {
     if mode.across {
         return "weights leave span(V)".into();
     }
-    let name = |set: usize| match set.checked_sub(shape.teachers.len()) {
+    let name = |set: usize| match set.checked_sub(shape.coordinate_sets()) {
         None => format!("n{}", set + 1),
         Some(free) => format!("f{}", free + 1),
     };

@@ -15,6 +15,9 @@ const ACTION: &str = "leave a family";
 /// Eigenvalues of the equations at an event count as zero up to this share of the largest.
 const KERNEL: f64 = 1e-7;
 
+/// Stands for the coarse set of the direction across the span, which has none.
+const ACROSS: usize = usize::MAX;
+
 /// An index set divided: the set and the sizes of its first parts. What is left is the last part.
 pub type Division = (usize, Vec<f64>);
 
@@ -28,11 +31,17 @@ pub struct Refined {
 }
 
 impl Refined {
-    /// Divides index sets; students matched to a set are divided with it.
+    /// Divides index sets; students matched to a set are divided with it. With `across` the students also get a coordinate
+    /// across the span.
     ///
     /// # Errors
-    /// [`Error::Real`] when a part would be smaller than 1; those of [`Shape::partition`].
-    pub fn new(shape: &Shape, divisions: &[Division]) -> Result<Refined> {
+    /// [`Error::Real`] when a part would be smaller than 1; [`Error::Spec`] for a second direction across the span; those of
+    /// [`Shape::partition`].
+    pub fn new(shape: &Shape, divisions: &[Division], across: bool) -> Result<Refined> {
+        if shape.across {
+            let problem = "the family has a direction across the span already".into();
+            return Err(Error::Spec { action: ACTION, problem });
+        }
         let partition = shape.partition()?;
         let (mut sizes, mut sets) = (Vec::new(), Vec::new());
         for (set, &size) in partition.sizes().iter().enumerate() {
@@ -61,13 +70,17 @@ impl Refined {
             }
         }
         groups.extend(sets[teachers..].iter().map(|set| shape.matched.len() + set - coarse_teachers));
+        let (teacher_sizes, free) = (sizes[..teachers].to_vec(), sizes[teachers..].to_vec());
+        if across {
+            sets.insert(teachers, ACROSS);
+        }
         // A parameter that is the size of a divided set is that of its last part.
         let parameter = match shape.parameter {
             Parameter::Size(set) => Parameter::Size(sets.iter().rposition(|&from| from == set).unwrap_or(set)),
             other => other,
         };
-        let (teachers, free) = (sizes[..teachers].to_vec(), sizes[teachers..].to_vec());
-        Ok(Refined { shape: Shape { teachers, matched, free, parameter, ..shape.clone() }, sets, groups })
+        let shape = Shape { teachers: teacher_sizes, matched, free, across, parameter, ..shape.clone() };
+        Ok(Refined { shape, sets, groups })
     }
 
     /// The same state in the divided groups.
@@ -76,12 +89,16 @@ impl Refined {
     /// Those of [`Shape::state`].
     pub fn carried(&self, state: &Blocks) -> Result<Blocks> {
         let rows = state.rows();
-        let entry = |e: &Entry| rows[[self.groups[e.group], self.sets[e.set]]][usize::from(e.place != Place::Own)];
+        let entry = |e: &Entry| match self.sets[e.set] {
+            ACROSS => 0.0,
+            set => rows[[self.groups[e.group], set]][usize::from(e.place != Place::Own)],
+        };
         let entries: Vec<f64> = self.shape.partition()?.entries().iter().map(entry).collect();
         self.shape.state(&entries)
     }
 
-    /// Largest difference between a state with divided sets and its average over the undivided ones.
+    /// Largest difference between a state with divided sets and its average over the undivided ones, which has no entries
+    /// across the span.
     ///
     /// # Errors
     /// Those of [`Shape::entries`].
@@ -94,7 +111,10 @@ impl Refined {
         for (entry, value) in entries.iter().zip(&values) {
             let like = || entries.iter().zip(&values).filter(|(other, _)| key(other) == key(entry));
             let count: f64 = like().map(|(other, _)| other.count).sum();
-            let mean = like().map(|(other, value)| other.count * value).sum::<f64>() / count;
+            let mean = match self.sets[entry.set] {
+                ACROSS => 0.0,
+                _ => like().map(|(other, value)| other.count * value).sum::<f64>() / count,
+            };
             largest = largest.max((value - mean).abs());
         }
         Ok(largest)
@@ -122,6 +142,8 @@ impl Refined {
 pub struct Departure {
     /// How index sets were divided; empty when the symmetry stays.
     pub divisions: Vec<Division>,
+    /// Whether the weights leave span(V).
+    pub across: bool,
     pub trace: Trace,
     /// Add this to a value of the trace's parameter to have the family's: not 0 when the size of a divided set is followed.
     pub offset: f64,
@@ -133,14 +155,13 @@ pub struct Departure {
 /// sets divided in two, for an exterior sector three single units that follow each other in a cycle. `first` is the size
 /// of the first part of a set divided in two (1 or more); `side` is +1 or -1 along the mode.
 ///
+/// A mode across the span needs one more coordinate besides.
+///
 /// # Errors
-/// [`Error::Spec`] for modes across the span, and when no different branch is found; those of the solver.
+/// [`Error::Spec`] when no different branch is found; those of the solver.
 pub fn depart(shape: &Shape, event: &Crossing, first: f64, side: f64, options: &Options) -> Result<Departure> {
+    let across = event.mode.across;
     let divisions: Vec<Division> = match event.mode.sector {
-        _ if event.mode.across => {
-            let problem = format!("the branches that leave in the mode {} leave span(V)", event.mode.name());
-            return Err(Error::Spec { action: ACTION, problem });
-        }
         Sector::Trivial => Vec::new(),
         Sector::Standard(t) => vec![(t, vec![first])],
         Sector::Symmetric(t) => vec![(t, vec![first.max(2.0)])],
@@ -148,13 +169,13 @@ pub fn depart(shape: &Shape, event: &Crossing, first: f64, side: f64, options: &
         Sector::Exterior(t) => vec![(t, vec![1.0; 3])],
     };
     let at = shape.at(event.p);
-    let refined = Refined::new(&at, &divisions)?;
+    let refined = Refined::new(&at, &divisions, across)?;
     let offset = event.p - refined.shape.value();
     // The old branch in the larger space: the event, and its tangent by differences.
     let carried = |h: f64| -> Result<Vec<f64>> {
         let moved: Vec<f64> = event.x.iter().zip(&event.tangent).map(|(x, t)| x + h * t).collect();
         let at = shape.at(event.p + h * event.tangent[event.x.len()]);
-        let refined = Refined::new(&at, &divisions)?;
+        let refined = Refined::new(&at, &divisions, across)?;
         let mut z = refined.shape.unknowns(&refined.carried(&at.state(&at.entries(&moved)?)?)?.entries())?;
         z.push(refined.shape.value());
         Ok(z)
@@ -171,8 +192,8 @@ pub fn depart(shape: &Shape, event: &Crossing, first: f64, side: f64, options: &
             Ok(trace) => {
                 let distances = trace.branch.points.iter().map(|point| refined.asymmetry(&point.x, point.p));
                 let distance = distances.collect::<Result<Vec<f64>>>()?.into_iter().fold(0.0, f64::max);
-                if divisions.is_empty() || distance > 1e-3 {
-                    return Ok(Departure { divisions, trace, offset, distance });
+                if (divisions.is_empty() && !across) || distance > 1e-3 {
+                    return Ok(Departure { divisions, across, trace, offset, distance });
                 }
             }
             Err(error) => problem = Some(error),
@@ -210,6 +231,7 @@ mod tests {
     use super::*;
     use crate::landscape::branch::{options, trace};
     use crate::landscape::known;
+    use crate::numerics::root::newton;
     use crate::population::{block_risk, coefficients};
 
     fn threshold((shape, state): (Shape, Blocks), to: f64) -> (Shape, Crossing) {
@@ -230,7 +252,7 @@ mod tests {
         let (shape, event) = threshold(known::flipped(1.0, 8.0).unwrap(), 4.5);
         let at = shape.at(event.p);
         let coarse = at.state(&at.entries(&event.x).unwrap()).unwrap();
-        let fine = Refined::new(&at, &[(1, vec![1.0])]).unwrap().carried(&coarse).unwrap();
+        let fine = Refined::new(&at, &[(1, vec![1.0])], false).unwrap().carried(&coarse).unwrap();
         assert!((block_risk(&fine) - block_risk(&coarse)).abs() < 1e-15);
         assert!((fine.partition().teacher_count() - event.p).abs() < 1e-12);
         let limits = Options { points: 40, ..options((4.0, 9.0)) };
@@ -255,6 +277,35 @@ mod tests {
         let points = &departure.trace.branch.points;
         assert!((points[0].p + departure.offset - event.p).abs() < 0.2, "{}", points[0].p);
         assert!(points.iter().all(|point| (5.0..8.0 + 1e-9).contains(&(point.p + departure.offset))));
+    }
+
+    /// Four flipped units beside an opposed one: at M = 5.4174 all weights leave the span together, and the branch that
+    /// does, up to M = 9 and beyond, is a critical point of the full problem with one more dimension.
+    #[test]
+    fn branches_leave_the_span() {
+        let (shape, state) = known::opposed(4.0, 17.0).unwrap();
+        let traced = trace(&shape, &state, -1.0, &options((5.0, 60.0))).unwrap();
+        let event = traced.crossings.iter().find(|event| event.mode.across).unwrap();
+        assert!((event.p - 5.41743886897).abs() < 1e-9 && event.mode.sector == Sector::Trivial, "{event:?}");
+        let limits = Options { points: 60, ..options((4.0, 9.0)) };
+        let [one, other] = [1.0, -1.0].map(|side| depart(&traced.shape, event, 1.0, side, &limits).unwrap());
+        assert!(one.across && one.divisions.is_empty() && one.distance > 0.02, "{}", one.distance);
+        // Copies of each other, on one side of the event.
+        for (a, b) in one.trace.branch.points.iter().zip(&other.trace.branch.points) {
+            assert!((a.p - b.p).abs() < 1e-6 && a.residual < 1e-10, "{} {}", a.p, b.p);
+        }
+        let near =
+            one.trace.branch.points.iter().min_by(|a, b| (a.p - 8.0).abs().total_cmp(&(b.p - 8.0).abs())).unwrap();
+        let at = one.trace.shape.at(8.0);
+        let found = newton(&at, &near.x, 8.0, 1e-13, 1e-14, 60).unwrap();
+        let state = at.state(&at.entries(&found.x).unwrap()).unwrap();
+        let (weights, teacher) = state.expand().unwrap();
+        assert_eq!((weights.students(), teacher.readouts().sum()), (9, 8.0));
+        let c = coefficients(&weights, &teacher, 0);
+        let gradient = c.a.dot(weights.rows()) + c.b.dot(teacher.vectors());
+        assert!(gradient.iter().all(|g| g.abs() < 1e-12), "{gradient}");
+        let across = weights.rows().column(8);
+        assert!(across.iter().all(|z| z.abs() > 1e-4), "{across}");
     }
 
     /// The minimum with a block of eight loses stability in an exterior sector when the teachers correlate. What leaves

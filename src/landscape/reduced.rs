@@ -34,6 +34,8 @@ pub struct Shape {
     pub matched: Vec<usize>,
     /// Sizes of the free student groups.
     pub free: Vec<f64>,
+    /// Whether weights may leave span(V) along one direction: one more coordinate, after those of the teachers.
+    pub across: bool,
     pub correlation: f64,
     pub norm: f64,
     /// alpha of g(u) = max(u, alpha u).
@@ -49,6 +51,7 @@ impl Shape {
             matched: (0..sizes.len()).collect(),
             teachers: sizes,
             free: vec![1.0; extra],
+            across: false,
             correlation: 0.0,
             norm: 1.0,
             slope: 0.0,
@@ -61,7 +64,7 @@ impl Shape {
         match self.parameter {
             Parameter::Teachers => self.teachers.iter().sum(),
             Parameter::Size(set) if set < self.teachers.len() => self.teachers[set],
-            Parameter::Size(set) => self.free[set - self.teachers.len()],
+            Parameter::Size(set) => self.free[set - self.coordinate_sets()],
             Parameter::Correlation => self.correlation,
             Parameter::Norm => self.norm,
             Parameter::Slope => self.slope,
@@ -79,7 +82,7 @@ impl Shape {
                 shape.teachers[set] = value;
             }
             Parameter::Size(set) if set == last => shape.teachers[last] = value,
-            Parameter::Size(set) => shape.free[set - self.teachers.len()] = value,
+            Parameter::Size(set) => shape.free[set - self.coordinate_sets()] = value,
             Parameter::Correlation => shape.correlation = value,
             Parameter::Norm => shape.norm = value,
             Parameter::Slope => shape.slope = value,
@@ -92,12 +95,19 @@ impl Shape {
         Shape { parameter, ..self.clone() }
     }
 
-    /// The groups.
+    /// The sets that carry coordinates: teacher groups, and the direction across their span.
+    pub fn coordinate_sets(&self) -> usize {
+        self.teachers.len() + usize::from(self.across)
+    }
+
+    /// The groups. A direction across the span is a group of one teacher, to which no student is matched.
     ///
     /// # Errors
     /// Those of [`Partition::new`].
     pub fn partition(&self) -> Result<Partition> {
-        Partition::new(&self.teachers, &self.matched, &self.free)
+        let mut sizes = self.teachers.clone();
+        sizes.resize(self.coordinate_sets(), 1.0);
+        Partition::new(&sizes, &self.matched, &self.free)
     }
 
     /// The state with these entries (see [`Partition::entries`]).
@@ -105,8 +115,14 @@ impl Shape {
     /// # Errors
     /// Those of [`Blocks::new`].
     pub fn state(&self, entries: &[f64]) -> Result<Blocks> {
-        let mut teacher =
-            BlockTeacher { slope: self.slope, ..BlockTeacher::correlated(self.teachers.len(), self.correlation) };
+        let sets = self.coordinate_sets();
+        let mut teacher = BlockTeacher { slope: self.slope, ..BlockTeacher::correlated(sets, self.correlation) };
+        if self.across {
+            // A unit vector that the task does not use.
+            teacher.readouts[sets - 1] = 0.0;
+            teacher.overlaps.row_mut(sets - 1).fill(0.0);
+            teacher.overlaps.column_mut(sets - 1).fill(0.0);
+        }
         if self.norm != 1.0 {
             teacher.squares[0] *= self.norm * self.norm;
             for set in 0..self.teachers.len() {
@@ -155,11 +171,10 @@ impl Shape {
     pub fn relabellings(&self) -> Result<Vec<Vec<usize>>> {
         let partition = self.partition()?;
         let (sizes, entries) = (partition.sizes(), partition.entries());
-        let (groups, teachers) = (partition.student_sets(), self.teachers.len());
+        let (groups, sets) = (partition.student_sets(), self.coordinate_sets());
         let plain = self.norm == 1.0;
-        let may = |a: usize, b: usize| {
-            sizes[a] == sizes[b] && (a < teachers) == (b < teachers) && (a == b || a.min(b) > 0 || plain)
-        };
+        let kind = |set: usize| (set < self.teachers.len(), set < sets);
+        let may = |a: usize, b: usize| sizes[a] == sizes[b] && kind(a) == kind(b) && (a == b || a.min(b) > 0 || plain);
         let mut out = Vec::new();
         for sets in permutations(sizes.len(), &may) {
             for students in permutations(groups.len(), &|g, h| groups[h] == sets[groups[g]]) {

@@ -64,7 +64,7 @@ pub struct FollowSpec {
     pub range: Option<(f64, f64)>,
     /// Stop each way at the first change of stability.
     pub until_unstable: bool,
-    /// Also follow the branches that leave where stability changes.
+    /// Also follow the branches that leave where stability changes, and those that leave span(V).
     pub leave: bool,
     /// Most steps each way.
     pub points: usize,
@@ -205,9 +205,9 @@ pub fn follow(spec: &FollowSpec) -> Result<Report> {
         if last.is_none() {
             report.notes.push(format!("Branch {direction}: {}.", traced.branch.end));
         }
-        if spec.leave
-            && let Some(event) = &first
-        {
+        // The first change of stability, and what happens across the span, which is rare.
+        let left = |event: &&Crossing| event.mode.across || first.as_ref().is_some_and(|first| first.p == event.p);
+        for event in traced.crossings.iter().filter(|_| spec.leave).filter(left) {
             for (part, side) in [(1.0, 1.0), (1.0, -1.0)] {
                 let limits = Options { points: 60, ..limits };
                 tables.departure(direction, event, side, depart(&shape, event, part, side, &limits))?;
@@ -275,7 +275,11 @@ impl Tables {
                 "departures",
                 &[
                     ("from", "", "direction and parameter of the event"),
-                    ("parts", "", "sets that are divided: set (sizes of its first parts)"),
+                    (
+                        "parts",
+                        "",
+                        "sets that are divided: set (sizes of its first parts); across the span: weights leave span(V)",
+                    ),
                     ("side", "", "sign along the mode"),
                     ("distance", "", "largest difference between entries that were equal"),
                     ("reached", "", "parameter at the end of the branch that leaves"),
@@ -343,7 +347,10 @@ impl Tables {
                     let sizes: Vec<String> = sizes.iter().map(f64::to_string).collect();
                     format!("n{} ({})", set + 1, sizes.join(", "))
                 };
-                let parts: Vec<String> = departure.divisions.iter().map(division).collect();
+                let mut parts: Vec<String> = departure.divisions.iter().map(division).collect();
+                if departure.across {
+                    parts.push("across the span".into());
+                }
                 vec![
                     from.into(),
                     parts.join(", ").into(),

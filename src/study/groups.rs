@@ -82,7 +82,16 @@ fn shape(text: &str) -> Result<Shape> {
             })
             .collect::<Result<_>>()?,
     };
-    Ok(Shape { teachers, matched, free, correlation: 0.0, norm: 1.0, slope: 0.0, parameter: Parameter::Teachers })
+    Ok(Shape {
+        teachers,
+        matched,
+        free,
+        across: false,
+        correlation: 0.0,
+        norm: 1.0,
+        slope: 0.0,
+        parameter: Parameter::Teachers,
+    })
 }
 
 /// The groups of a shape as text that [`parse`] reads.

@@ -152,6 +152,7 @@ fn examples() -> Vec<(String, BlockPoint)> {
             teachers: teachers.to_vec(),
             matched: matched.to_vec(),
             free: free.to_vec(),
+            across: false,
             correlation: rho,
             norm: 1.0,
             slope: 0.0,
