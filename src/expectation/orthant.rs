@@ -176,39 +176,55 @@ pub struct Orthant {
 /// P(four fields > 0) from their pairs in the order of [`PAIRS`]. Absolute error about 3e-15, also at dependent,
 /// (anti)parallel and equal fields when the pairs come from vectors.
 pub fn p4(links: &[Link; 6]) -> f64 {
+    one::<false>(links).p4[0]
+}
+
+/// One quadruple on the best instruction set; without `ANGLES` the dihedral angles are left 0.
+fn one<const ANGLES: bool>(links: &[Link; 6]) -> Orthants<1> {
     match Level::best() {
-        Level::Baseline => one_body(links),
+        Level::Baseline => one_body::<ANGLES>(links),
         #[cfg(target_arch = "x86_64")]
         // SAFETY: a level above the baseline is only made by `Level::available` after detection of its features.
-        Level::Avx2 => unsafe { one_avx2(links) },
+        Level::Avx2 => unsafe { one_avx2::<ANGLES>(links) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
-        Level::Avx512 => unsafe { one_avx512(links) },
+        Level::Avx512 => unsafe { one_avx512::<ANGLES>(links) },
         #[cfg(not(target_arch = "x86_64"))]
-        _ => one_body(links),
+        _ => one_body::<ANGLES>(links),
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-unsafe fn one_avx2(links: &[Link; 6]) -> f64 {
-    one_body(links)
+unsafe fn one_avx2<const ANGLES: bool>(links: &[Link; 6]) -> Orthants<1> {
+    one_body::<ANGLES>(links)
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512dq,avx512vl")]
-unsafe fn one_avx512(links: &[Link; 6]) -> f64 {
-    one_body(links)
+unsafe fn one_avx512<const ANGLES: bool>(links: &[Link; 6]) -> Orthants<1> {
+    one_body::<ANGLES>(links)
 }
 
 #[inline(always)]
-fn one_body(links: &[Link; 6]) -> f64 {
+fn one_body<const ANGLES: bool>(links: &[Link; 6]) -> Orthants<1> {
     let input = single(links);
-    if is_weak(&links.each_ref()) {
-        probability_weak(&input)[0]
-    } else {
-        Path::set_up(&input, &choose_one(&input)).probability_of_one()
+    let weak = is_weak(&links.each_ref());
+    let mut found = Orthants { p4: [0.0], given: [[0.0]; 6] };
+    if !weak || ANGLES {
+        let paths = choose_one(&input);
+        let path = Path::set_up(&input, &paths);
+        if !weak {
+            found.p4 = [path.probability_of_one()];
+        }
+        if ANGLES {
+            found.given = path.dihedral_angles(&paths);
+        }
     }
+    if weak {
+        found.p4 = probability_weak(&input);
+    }
+    found
 }
 
 /// As [`p4`] for many quadruples, eight side by side on the best instruction set.
@@ -256,10 +272,9 @@ fn many_body(quadruples: &[[Link; 6]], values: &mut [f64]) {
     }
 }
 
-/// One quadruple by the method that suits it.
+/// As [`p4`], with the dihedral angles.
 pub(crate) fn evaluate(links: &[Link; 6]) -> Orthants<1> {
-    let input = single(links);
-    if is_weak(&links.each_ref()) { body_weak(&input) } else { body(&input) }
+    one::<true>(links)
 }
 
 /// As [`p4`], with the error estimated by a second path.
