@@ -97,7 +97,7 @@ enum Verb {
     Widen(widen::Arguments),
     /// Where families are minima, over two parameters
     Phase(phase::Arguments),
-    /// Compute a published table again and compare: one verdict per number
+    /// Compute published tables and curves again and compare: one verdict per number
     Reproduce(reproduce::Arguments),
     /// Write the results in a database as CSV, JSON and NPZ
     Export(export::Arguments),

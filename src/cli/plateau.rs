@@ -46,7 +46,7 @@ pub struct Arguments {
     #[arg(long, value_name = "SIGMA")]
     label_noise: Option<f64>,
     /// Learning rates of the first table, 0 for gradient flow [default: 0 and N values below 2 B / K (ReLU) or
-    /// below the local threshold of the teacher]
+    /// below the thresholds of leaky ReLU or erf with K = M]
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     learning_rates: Option<Vec<f64>>,
     /// Number of learning rates where no list is given [default: 20]

@@ -198,16 +198,19 @@ pub fn plateau(students: usize, teacher: &Teacher, rule: Option<Sgd>) -> Result<
     }
     let found = root::newton(&system, &y, 0.0, RESIDUAL / step, 1e-7, 60)?;
     let [q, c] = [found.x[0], found.x[1]];
-    // Where the students become parallel (erf, theory 11, eq. 11-plateau) the root is double, and Newton's method knows it to
-    // half the digits.
-    if k > 1 && (q - c).abs() < NEARLY_PARALLEL * q {
+    // Where students become parallel under gradient flow (erf, theory 11, eq. 11-plateau) the root is double, and Newton's
+    // method knows it to half the digits. At a finite rate the state with parallel students repels.
+    if rule.is_none() && k > 1 && (q - c).abs() < NEARLY_PARALLEL * q {
         let parallel = system.parallel();
-        let exact = root::newton(&parallel, &found.x[1..], 0.0, RESIDUAL / step, 1e-7, 60)?;
-        if linalg::max_abs(&Velocity(&equations).residual(&parallel.full(&exact.x), 0.0)) <= RESIDUAL / step {
+        if let Ok(exact) = root::newton(&parallel, &found.x[1..], 0.0, RESIDUAL / step, 1e-7, 60)
+            && linalg::max_abs(&Velocity(&equations).residual(&parallel.full(&exact.x), 0.0)) <= RESIDUAL / step
+        {
             return at_fixed_point(&equations, &parallel.full(&exact.x));
         }
     }
-    at_fixed_point(&equations, &system.full(&found.x))
+    // At a small rate the two roots are nearly one: the residual has to be smaller for the same digits.
+    let better = root::newton(&system, &found.x, 0.0, 1e-3 * RESIDUAL / step, 1e-7, 20);
+    at_fixed_point(&equations, &system.full(&better.unwrap_or(found).x))
 }
 
 /// The learning rate above which SGD without label noise leaves the neighbourhood of the exact solution w_k = v_k, a = b,
@@ -438,6 +441,13 @@ mod tests {
             assert!((found.loss - loss).abs() < 1e-13, "K = {k}: {}", found.loss);
             assert!(found.overlaps.q().iter().all(|x| (x - q).abs() < 1e-12), "K = {k}: {}", found.overlaps.q());
             assert!(found.overlaps.r().iter().all(|x| (x - r).abs() < 1e-12), "K = {k}: {}", found.overlaps.r());
+        }
+        // The noise of steps keeps students apart, in proportion to the rate.
+        let teacher = Teacher::orthonormal(2).unwrap().with_activation(Activation::Erf).unwrap();
+        for learning_rate in [1e-4, 1e-3, 1e-2] {
+            let found = plateau(2, &teacher, Some(Sgd { learning_rate, ..Sgd::default() })).unwrap();
+            let apart = (found.overlaps.q()[[0, 0]] - found.overlaps.q()[[0, 1]]) / learning_rate;
+            assert!((apart - 0.065).abs() < 0.001, "{learning_rate}: {apart}");
         }
     }
 

@@ -215,6 +215,10 @@ pub fn trace_from(shape: &Shape, first: &follow::Point, options: &Options) -> Re
                 if event.point.tests[index].abs() > 1e-6 {
                     continue;
                 }
+                // Rounding of a zero mode: the direction across the span turned into another one.
+                if shape.across && mode.across && mode.sector == Sector::Trivial {
+                    continue;
+                }
                 (if trivial { Kind::Crossing } else { Kind::Breaking }, mode)
             }
         };

@@ -34,7 +34,9 @@ pub struct Shape {
     pub matched: Vec<usize>,
     /// Sizes of the free student groups.
     pub free: Vec<f64>,
-    /// Whether weights may leave span(V) along one direction: one more coordinate, after those of the teachers.
+    /// Whether weights may leave span(V) along one direction: one more coordinate, after those of the teachers. For
+    /// [`super::departure`]: equations, sectors and continuation know it, names, guesses and phase diagrams do not. Turning
+    /// the direction costs nothing, so its trivial mode across the span is a zero mode.
     pub across: bool,
     pub correlation: f64,
     pub norm: f64,

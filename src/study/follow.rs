@@ -207,10 +207,12 @@ pub fn follow(spec: &FollowSpec) -> Result<Report> {
         }
         // The first change of stability, and what happens across the span, which is rare.
         let left = |event: &&Crossing| event.mode.across || first.as_ref().is_some_and(|first| first.p == event.p);
-        for event in traced.crossings.iter().filter(|_| spec.leave).filter(left) {
-            for (part, side) in [(1.0, 1.0), (1.0, -1.0)] {
+        let shown = |event: &&Crossing| last.is_none_or(|last| event.before < last);
+        for event in traced.crossings.iter().filter(|_| spec.leave).filter(left).filter(shown) {
+            // Weights that leave the span on the other side are mirror images.
+            for &side in if event.mode.across { &[1.0][..] } else { &[1.0, -1.0] } {
                 let limits = Options { points: 60, ..limits };
-                tables.departure(direction, event, side, depart(&shape, event, part, side, &limits))?;
+                tables.departure(direction, event, side, depart(&shape, event, 1.0, side, &limits))?;
             }
         }
         threshold = threshold.or(first);
@@ -280,10 +282,10 @@ impl Tables {
                         "",
                         "sets that are divided: set (sizes of its first parts); across the span: weights leave span(V)",
                     ),
-                    ("side", "", "sign along the mode"),
+                    ("side", "", "sign along the mode; across the span both are mirror images"),
                     ("distance", "", "largest difference between entries that were equal"),
                     ("reached", "", "parameter at the end of the branch that leaves"),
-                    ("smallest", "", "smallest eigenvalue inside the span at the end"),
+                    ("smallest", "", "smallest eigenvalue inside the span of weights and teachers at the end"),
                     ("end", "", "why it ends, or why it was not followed"),
                 ],
             ),

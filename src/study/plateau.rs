@@ -25,8 +25,8 @@ pub struct PlateauSpec {
     pub activation: Activation,
     pub batch: usize,
     pub label_noise: f64,
-    /// Learning rates of table `plateaus`, 0 for gradient flow. Empty: 0 and `points` values below 2 B / K, or for other
-    /// activations than ReLU below the local threshold of the teacher.
+    /// Learning rates of table `plateaus`, 0 for gradient flow. Empty: 0 and `points` values below 2 B / K; leaky
+    /// ReLU and erf: below the local threshold of the teacher with K = M (and the far one).
     pub learning_rates: Vec<f64>,
     pub points: usize,
     /// Learning rate at which lengths are measured; 0: gradient flow.
@@ -135,6 +135,10 @@ fn check(spec: &PlateauSpec) -> Result<()> {
     if spec.learning_rates.is_empty() && spec.points == 0 {
         return count("points", 0, "at least 1, or a list of learning rates");
     }
+    if spec.activation.checked()? == Activation::Linear {
+        let problem = "linear students never specialise: there is no plateau to leave".into();
+        return Err(Error::Spec { action: ACTION, problem });
+    }
     if spec.starts < 2 {
         return count("the number of starts", spec.starts, "at least 2 for a standard error");
     }
@@ -170,8 +174,14 @@ fn learning_rates(spec: &PlateauSpec, students: usize, teacher: &Teacher) -> Res
     if !spec.learning_rates.is_empty() {
         return Ok(spec.learning_rates.clone());
     }
+    let far = far_threshold(&vec![1.0; students], spec.batch);
     let last = match spec.activation {
-        Activation::Relu => far_threshold(&vec![1.0; students], spec.batch),
+        Activation::Relu => far,
+        // The far threshold of leaky ReLU: as ReLU's, with E[g'^2] = (1 + a^2)/2 and E[g'^4] = (1 + a^4)/2.
+        Activation::LeakyRelu { slope } => {
+            let far = far * (1.0 + slope * slope) / (1.0 + slope.powi(4));
+            far.min(local_threshold(teacher, spec.batch)?)
+        }
         _ => local_threshold(teacher, spec.batch)?,
     };
     Ok((0..=spec.points).map(|i| NEAR * last * i as f64 / spec.points as f64).collect())
@@ -463,7 +473,6 @@ fn measure(
 mod tests {
     use super::*;
 
-    /// A deviation of 1 / sqrt(d) grows at the rate of the eigenvalue: length = ln(d) / (2 rate) + constant.
     /// For erf the rates end below the local threshold, and the first plateau is the closed one.
     #[test]
     fn plateaus_of_erf_end_at_its_own_threshold() {
@@ -474,8 +483,16 @@ mod tests {
         assert!((table.numbers("q")[0].unwrap() - 1.0 / 3.0).abs() < 1e-12);
         assert!((table.numbers("learning_rate")[4].unwrap() - 0.98 * 2.306828).abs() < 1e-6);
         assert!(table.numbers("loss").iter().all(Option::is_some), "{:?}", table.rows);
+        let linear = PlateauSpec { activation: Activation::LeakyRelu { slope: 1.0 }, ..PlateauSpec::default() };
+        assert!(matches!(plateau(&linear), Err(Error::Spec { .. })));
+        let activation = Activation::LeakyRelu { slope: 0.1 };
+        let leaky = PlateauSpec { activation, students: vec![3], dimensions: Vec::new(), points: 4, ..linear };
+        let report = plateau(&leaky).unwrap();
+        let last = report.table("plateaus").unwrap().numbers("learning_rate")[4].unwrap();
+        assert!((last - 0.98 * 2.0 / 3.0 * 1.01 / 1.0001).abs() < 1e-12, "{last}");
     }
 
+    /// A deviation of 1 / sqrt(d) grows at the rate of the eigenvalue: length = ln(d) / (2 rate) + constant.
     #[test]
     fn length_grows_with_ln_d_at_the_rate_of_the_eigenvalue() {
         let spec = PlateauSpec {

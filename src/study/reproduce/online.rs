@@ -29,11 +29,15 @@ const LEFT: f64 = 0.5;
 const NEAR: f64 = 2.0;
 const TOLERANCE: f64 = 1e-10;
 
+/// Version of the files of curves: raised when equations, simulators or what is kept change.
+const FORMAT: i64 = 1;
+
 /// A learning curve with its simulation; kept in a file.
 #[derive(Serialize, Deserialize)]
 struct Curve {
+    format: i64,
     spec: ValidateSpec,
-    p_value: f64,
+    p_value: Option<f64>,
     tests: usize,
     verdict: String,
     /// Whether networks in d dimensions were trained, beside the chain.
@@ -62,7 +66,11 @@ pub fn report(
     progress: &(dyn Fn(&str, usize, usize, usize) -> bool + Sync),
 ) -> Result<Report> {
     let wanted = |learning: &&Learning| spec.only.as_ref().is_none_or(|text| label(learning).contains(text.as_str()));
-    let learning: Vec<&Learning> = published.learning.iter().filter(wanted).collect();
+    let mut learning: Vec<&Learning> = published.learning.iter().filter(wanted).collect();
+    // A whole label is not the beginning of another one.
+    if let Some(one) = learning.iter().copied().find(|learning| spec.only.as_ref() == Some(&label(learning))) {
+        learning = vec![one];
+    }
     if learning.is_empty() {
         return Err(no_such_label(published.learning.iter().map(label)));
     }
@@ -167,9 +175,17 @@ fn unreadable(path: &Path, error: &serde_json::Error) -> Error {
 fn kept(path: &Path, asked: &ValidateSpec) -> Result<Curve> {
     let text = std::fs::read(path).map_err(Error::file("read", path))?;
     let curve: Curve = serde_json::from_slice(&text).map_err(|error| unreadable(path, &error))?;
+    if curve.format != FORMAT {
+        let advice = "move the file away to simulate the curve again";
+        return Err(Error::StoreVersion { path: path.into(), found: curve.format, known: FORMAT, advice });
+    }
     if curve.spec != *asked {
         let words = |spec: &ValidateSpec| {
-            format!("{} runs at d = {:?}, start {} of seed {}", spec.runs, spec.dimensions, spec.run, spec.seed)
+            let ValidateSpec { runs, dimensions, run, seed, time, .. } = spec;
+            let (rate, from) = (spec.rule.learning_rate, spec.start_dimension());
+            format!(
+                "{runs} runs at d = {dimensions:?}, eta = {rate}, to time {time}, start {run} of seed {seed} at d = {from}"
+            )
         };
         return Err(Error::OtherProblem { path: path.into(), held: words(&curve.spec), asked: words(asked) });
     }
@@ -188,7 +204,8 @@ fn simulate(
     let mut points = losses(&spec, teacher, &compared)?;
     points.extend(overlaps(&compared));
     Ok(Curve {
-        p_value: result("p_value").as_f64().unwrap_or(f64::NAN),
+        format: FORMAT,
+        p_value: result("p_value").as_f64(),
         tests: result("tests").as_u64().unwrap_or(0) as usize,
         verdict: result("verdict").as_str().unwrap_or_default().to_string(),
         explicit: deviations.len() > 1,
@@ -208,11 +225,13 @@ fn losses(spec: &ValidateSpec, teacher: &Teacher, compared: &Report) -> Result<V
     let point = |time, equations, runs| CurvePoint { entry: "loss".into(), time, equations, runs };
     let mut points: Vec<CurvePoint> = frames.iter().map(|frame| point(frame.time, frame.loss, None)).collect();
     let Some(risks) = compared.table("risks") else { return Ok(points) };
+    let dimension = spec.dimensions.iter().fold(f64::INFINITY, |least, &d| least.min(d as f64));
     let (simulators, times, found) = (risks.texts("simulator"), risks.numbers("time"), risks.numbers("loss"));
     for point in &mut points {
         let here = (0..found.len()).filter(|&i| simulators[i] == "explicit");
-        let here = here.filter(|&i| times[i].is_some_and(|time| (time - point.time).abs() < 1e-6 * spec.time));
-        let sample = Sample::new(here.filter_map(|i| found[i]));
+        // Tested times are whole steps.
+        let here = here.filter(|&i| times[i].is_some_and(|time| (time - point.time).abs() < 0.51 / dimension));
+        let sample = Sample::new(here.filter_map(|i| found[i].filter(|loss| loss.is_finite())));
         point.runs = (sample.size > 1).then(|| [sample.mean, sample.standard_error()]);
     }
     Ok(points)
@@ -240,7 +259,8 @@ fn overlaps(compared: &Report) -> Vec<CurvePoint> {
     for i in rows("explicit") {
         let there = points.iter_mut().find(|point| point.entry == entries[i] && Some(point.time) == times[i]);
         if let Some(point) = there {
-            point.runs = Some([number(&means, i), number(&errors, i)]);
+            let found = [number(&means, i), number(&errors, i)];
+            point.runs = found.iter().all(|x| x.is_finite()).then_some(found);
         }
     }
     points
@@ -293,7 +313,7 @@ impl Cells {
         let difference = ours / published - 1.0;
         let side = if difference < 0.0 { "below" } else { "above" };
         let sentence = format!(
-            "{case}, {quantity}: {ours:.9}, {:.2} % {side} the published {published:.9}{remark}.",
+            "{case}, {table}, {quantity}: {ours:.9}, {:.2} % {side} the published {published:.9}{remark}.",
             100.0 * difference.abs()
         );
         let numbers =
@@ -337,13 +357,14 @@ impl Cells {
     fn learning(&mut self, learning: &Learning, curve: &Curve) {
         let missing = |why: &str| Value::Missing(why.into());
         let case = label(learning);
-        let Curve { p_value, tests, spec, .. } = curve;
+        let Curve { tests, spec, .. } = curve;
+        let p_value = curve.p_value.unwrap_or(f64::NAN);
         let sentence = format!(
             "{case}: equations and runs at d = {} differ (smallest of {tests} p-values {p_value:.1e}, {} runs).",
             learning.dimension, spec.runs
         );
         let figure = || missing("published as a figure");
-        let numbers = [figure(), missing("a curve: table curves"), figure(), Value::real(*p_value)];
+        let numbers = [figure(), missing("a curve: table curves"), figure(), Value::real(p_value)];
         let quantity = "equations against runs";
         self.push(["learning", &case, quantity], numbers, curve.verdict == "agrees", sentence);
     }
@@ -417,7 +438,7 @@ fn summary_row(learning: &Learning, curve: &Curve, teacher: &Teacher) -> Result<
         if curve.explicit { "chain and explicit" } else { "chain" }.into(),
         curve.deviation.into(),
         curve.tests.into(),
-        Value::real(curve.p_value),
+        Value::real(curve.p_value.unwrap_or(f64::NAN)),
         curve.verdict.as_str().into(),
     ])
 }
