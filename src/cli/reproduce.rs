@@ -31,7 +31,7 @@ shares.png and .svg: our shares beside the published ones.
 saad-solla-1995 compares closed forms with our fixed points (agrees: within 1e-9), and each learning curve of the equations with
 networks trained in d dimensions and with the chain (differs: a Holm-adjusted p-value below 0.01). --runs sets the runs of each
 curve, at least 2. Files: cells.csv, learning.csv (plateau, rate of escape, time of specialisation), curves.csv, curves.png and
-.svg. Nine minutes on two cores.";
+.svg. Five minutes on two cores.";
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]

@@ -152,7 +152,7 @@ fn quick_safran_thirteen() {
 }
 
 /// Erf committees of Saad and Solla 1995: plateaus, largest learning rates, and six learning curves against networks trained
-/// in d dimensions and the chain; the same comparison with wrong equations. Ten minutes.
+/// in d dimensions and the chain; the same comparison with wrong equations. Seven minutes.
 #[test]
 #[ignore = "evidence"]
 fn saad_solla() {
