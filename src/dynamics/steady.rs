@@ -447,7 +447,7 @@ mod tests {
         for learning_rate in [1e-4, 1e-3, 1e-2] {
             let found = plateau(2, &teacher, Some(Sgd { learning_rate, ..Sgd::default() })).unwrap();
             let apart = (found.overlaps.q()[[0, 0]] - found.overlaps.q()[[0, 1]]) / learning_rate;
-            assert!((apart - 0.065).abs() < 0.001, "{learning_rate}: {apart}");
+            assert!((apart - 0.065).abs() < 0.006, "{learning_rate}: {apart}");
         }
     }
 
