@@ -84,8 +84,8 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<()> {
         spec.teachers = Some(teachers);
     }
     override_fields!(
-        spec, arguments: students, teacher, activation, batch, label_noise, learning_rates, points, learning_rate, dimensions,
-        init_scales, starts, level, chain_runs, chain_to, seed
+        spec, arguments: students, teacher, activation, batch, label_noise, learning_rates, points, learning_rate,
+        dimensions, init_scales, starts, level, chain_runs, chain_to, seed
     );
     if output.printed_spec(&spec) {
         return Ok(());

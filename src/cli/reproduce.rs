@@ -282,6 +282,7 @@ const COLUMNS: &[(&str, usize)] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::Value;
 
     /// Every share of the table is a dot at its own height, over its own number of teachers.
     #[test]
@@ -304,5 +305,30 @@ mod tests {
         }
         assert_eq!(drawn, panels.iter().flat_map(|panel| &panel.curves).map(|curve| curve.points.len()).sum::<usize>());
         assert!((bar(50.0, 100.0) - 9.8).abs() < 1e-12);
+    }
+
+    /// Lines hold the equations and discs the runs, over eta t; the overlaps are those of the middle rate.
+    #[test]
+    fn learning_curves_are_drawn_over_the_scaled_time() {
+        let names = ["students", "learning_rate", "entry", "time", "equations", "runs_mean", "standard_error"];
+        let mut curves = Table::new("curves", &names.map(|name| (name, "", "")));
+        for (rate, shift) in [(0.5, 1.0), (2.0, 10.0)] {
+            for entry in ["loss", "q_1_1", "r_1_1"] {
+                for time in [0.0, 3.0] {
+                    let y: f64 = shift + time + if entry == "loss" { 0.0 } else { 100.0 };
+                    let row = [1.0, rate, time, y, y + 0.25, 0.5].map(Value::from);
+                    let [k, rate, time, y, mean, error] = row;
+                    curves.push(vec![k, rate, entry.into(), time, y, mean, error]);
+                }
+            }
+        }
+        let panels = learning_panels(&curves);
+        assert_eq!(panels.len(), 2);
+        let points = |panel: usize, curve: usize| panels[panel].curves[curve].points.clone();
+        assert_eq!(points(0, 0), [[0.0, 1.0, 0.0], [1.5, 4.0, 0.0]]);
+        assert_eq!(points(0, 3), [[0.0, 10.25, 0.98], [6.0, 13.25, 0.98]]);
+        assert_eq!((panels[0].curves.len(), panels[1].curves.len()), (4, 2));
+        assert_eq!(points(1, 0), [[0.0, 110.0, 0.0], [6.0, 113.0, 0.0]]);
+        assert!(panels[1].title.contains("eta = 2") && panels[0].curves[1].name.is_empty());
     }
 }

@@ -208,9 +208,16 @@ pub fn plateau(students: usize, teacher: &Teacher, rule: Option<Sgd>) -> Result<
             return at_fixed_point(&equations, &parallel.full(&exact.x));
         }
     }
-    // At a small rate the two roots are nearly one: the residual has to be smaller for the same digits.
-    let better = root::newton(&system, &found.x, 0.0, 1e-3 * RESIDUAL / step, 1e-7, 20);
-    at_fixed_point(&equations, &system.full(&better.unwrap_or(found).x))
+    // At a small rate the two roots are nearly one, and the residual has to be smaller for the same digits: as small as rounding
+    // lets it be.
+    let mut best = found;
+    for share in [1e-1, 1e-2, 1e-3] {
+        match root::newton(&system, &best.x, 0.0, share * RESIDUAL / step, 1e-7, 20) {
+            Ok(better) => best = better,
+            Err(_) => break,
+        }
+    }
+    at_fixed_point(&equations, &system.full(&best.x))
 }
 
 /// The learning rate above which SGD without label noise leaves the neighbourhood of the exact solution w_k = v_k, a = b,
@@ -442,12 +449,20 @@ mod tests {
             assert!(found.overlaps.q().iter().all(|x| (x - q).abs() < 1e-12), "K = {k}: {}", found.overlaps.q());
             assert!(found.overlaps.r().iter().all(|x| (x - r).abs() < 1e-12), "K = {k}: {}", found.overlaps.r());
         }
-        // The noise of steps keeps students apart, in proportion to the rate.
+        // The noise of steps keeps students apart, in proportion to the rate. K = M = 2, in 30 digits from the averages of
+        // Saad and Solla 1995; errors are those of the residual over the distance of the two roots.
         let teacher = Teacher::orthonormal(2).unwrap().with_activation(Activation::Erf).unwrap();
-        for learning_rate in [1e-4, 1e-3, 1e-2] {
+        for (learning_rate, q, c, error) in [
+            (1e-4, 0.333338568394761195, 0.333332083030269196, 1e-8),
+            (1e-3, 0.333385705743475861, 0.333320825901700662, 1e-9),
+            (1e-2, 0.333859248649011509, 0.333207816407977301, 1e-10),
+            (0.1, 0.338823853517838578, 0.332031252606378291, 1e-11),
+            (1.0, 0.43508494538564268, 0.310212816799273982, 1e-12),
+        ] {
             let found = plateau(2, &teacher, Some(Sgd { learning_rate, ..Sgd::default() })).unwrap();
-            let apart = (found.overlaps.q()[[0, 0]] - found.overlaps.q()[[0, 1]]) / learning_rate;
-            assert!((apart - 0.065).abs() < 0.006, "{learning_rate}: {apart}");
+            let overlaps = found.overlaps.q();
+            let [wrong_q, wrong_c] = [overlaps[[0, 0]] - q, overlaps[[0, 1]] - c];
+            assert!(wrong_q.abs().max(wrong_c.abs()) < error, "{learning_rate}: {wrong_q:e}, {wrong_c:e}");
         }
     }
 

@@ -108,7 +108,8 @@ struct Counted<'a> {
 /// Runs every column and compares. `progress` is called with (label, finished, total, unresolved) and returns false to stop.
 ///
 /// # Errors
-/// [`Error::Count`] for 0 runs, [`Error::Spec`] for no column with the label; those of the search; [`Error::Interrupted`] when stopped.
+/// [`Error::Count`] for 0 runs, [`Error::Spec`] for no column with the label; those of the search; [`Error::Interrupted`] when
+/// stopped.
 pub fn reproduce(
     spec: &ReproduceSpec,
     progress: &(dyn Fn(&str, usize, usize, usize) -> bool + Sync),
