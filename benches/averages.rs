@@ -48,7 +48,7 @@ fn averages(criterion: &mut Criterion) {
         criterion.bench_function(&format!("P4 from covariances, {count} {name} matrices in turn"), |bench| {
             bench.iter(|| {
                 next = (next + 1) % count;
-                orthant::p4(&Quad::from_covariance(black_box(&matrices[next])).links)
+                orthant::p4_of_covariance(black_box(&matrices[next]))
             });
         });
         let many: Vec<_> = quads.iter().cycle().take(960).map(|quad| quad.links).collect();

@@ -71,6 +71,13 @@ def childs(r, rule):
 # One pair moved from a singular end (theory 02, section 6): our path, for regular matrices.
 
 
+def path_rule(n):
+    """t = tau sinh x as shares of the end, x in [0, X]: X and n belong together (theory 02, eq. 02-ellipse)"""
+    x, w = unit_rule(n)
+    length = math.pi / math.sinh(16.5 / n)
+    return np.sinh(length * x) / math.sinh(length), w * length * np.cosh(length * x) / math.sinh(length)
+
+
 def path_batch(r, rule):
     """P4 of a batch, r of shape (matrices, 6)"""
     every = np.arange(len(r))
@@ -89,7 +96,6 @@ def path_batch(r, rule):
     quality = np.concatenate((low, high), axis=1)
     chosen = quality.argmax(axis=1)
     pair, reverse = chosen % 6, chosen >= 6
-    quality = np.maximum(quality[every, chosen], 1e-18)
     f = r[every[:, None], PLACES[pair]]
     f = np.where(reverse[:, None], FLIP * f, f)
     angle = np.arccos(-f)
@@ -106,32 +112,22 @@ def path_batch(r, rule):
     third, fourth = s2 * h1 + s1 * h2 > 0, s2 * y1 + s1 * y2 > 0
     both, either = a3 + a4 - 2 * math.pi, first - math.pi + np.where(third, a4, a3)
     start = np.where(third & fourth, both, np.where(third | fourth, either, 0.0)) / (4 * math.pi)
-    # t = tan(psi / 2) = tau sinh x.
     share = (r12 - least) / (2.0 * half)
     end = np.sqrt(share / (1.0 - share))
-    tau = end * np.sqrt(quality)
-    length = np.arcsinh(end / tau)
     x, w = rule
-    grow = np.exp(length[:, None] * x)
-    t = 0.5 * tau[:, None] * (grow - 1.0 / grow)
-    weight = 0.5 * tau[:, None] * (grow + 1.0 / grow) * (length[:, None] * w)
     columns = [z[:, None] for z in (least, half, r34, s34, s1, s2, y1, y2, h1, h2)]
-    value = start + np.sum(weight * integrand(t, *columns), axis=1)
+    value = start + end * (integrand(end[:, None] * x, *columns) @ w)
     three = (angle[:, 3:].sum(axis=1) - math.pi) / (4 * math.pi)
     return np.where(reverse, three - value, value)
 
 
 def integrand(t, least, half, r34, s34, s1, s2, y1, y2, h1, h2):
     square = t * t
-    inverse = 1.0 / (1.0 + square)
-    sine, share = 2.0 * t * inverse, square * inverse
-    cosine = 1.0 - 2.0 * share
-    z = least + 2.0 * half * share
-    root = np.sqrt((1.0 - z) * (1.0 + z))
-    volume, turned = half * sine, s1 * sine
-    along = (s2 * h1 + s1 * h2 * cosine) * (s2 * y1 + s1 * y2 * cosine)
-    along += turned * turned * (h2 * y2) - r34 * (volume * volume)
-    return volume * inverse / root * np.arctan2(s34 * volume * root, along) / (2 * math.pi**2)
+    whole = 1.0 + square
+    root = np.sqrt((1.0 + least + (1.0 + least + 2.0 * half) * square) * (1.0 - least + (1.0 - least - 2.0 * half) * square))
+    along = (s2 * h1 + s1 * h2 + (s2 * h1 - s1 * h2) * square) * (s2 * y1 + s1 * y2 + (s2 * y1 - s1 * y2) * square)
+    along += 4.0 * (s1 * s1 * h2 * y2 - r34 * half * half) * square
+    return half / math.pi**2 * t / (whole * root) * np.arctan2((2.0 * s34 * half) * t * root, along)
 
 
 def path_one(r, rule):
@@ -167,14 +163,9 @@ def path_one(r, rule):
         start = acos(-max(least, -1.0)) - math.pi + (acos(-r14) + acos(-r24) if third else acos(-r13) + acos(-r23))
     share = (r12 - least) / (2.0 * half)
     end = sqrt(share / (1.0 - share))
-    tau = end * sqrt(max(best, 1e-18))
-    length = math.asinh(end / tau)
     x, w = rule
-    grow = np.exp(length * x)
-    shrink = 1.0 / grow
-    t = (0.5 * tau) * (grow - shrink)
-    total = np.dot((grow + shrink) * integrand(t, least, half, r34, s34, s1, s2, y1, y2, h1, h2), w)
-    value = start / (4 * math.pi) + 0.5 * tau * length * float(total)
+    total = np.dot(integrand(end * x, least, half, r34, s34, s1, s2, y1, y2, h1, h2), w)
+    value = start / (4 * math.pi) + end * float(total)
     if sign > 0.0:
         return value
     return (acos(-r23) + acos(-r24) + acos(-r34) - math.pi) / (4 * math.pi) - value
@@ -226,7 +217,7 @@ def in_chunks(function, r, chunk, rule):
 
 
 def numpy_line(method, name, r, expected, nodes, options):
-    rule = unit_rule(nodes)
+    rule = (path_rule if method.startswith("path") else unit_rule)(nodes)
     if method.endswith("one"):
         function = path_one if method.startswith("path") else childs
         inputs = [tuple(map(float, x)) for x in r] if function is path_one else list(r)
@@ -343,8 +334,8 @@ def check(sets):
     """the peers compute what they should"""
     for name, (r, expected) in sets.items():
         for label, found in (
-            ("path, batch", path_batch(r, unit_rule(32))),
-            ("path, one", np.array([path_one(tuple(map(float, x)), unit_rule(32)) for x in r])),
+            ("path, batch", path_batch(r, path_rule(24))),
+            ("path, one", np.array([path_one(tuple(map(float, x)), path_rule(24)) for x in r])),
             ("Childs, batch", childs(r, unit_rule(256))),
         ):
             error = np.abs(found - expected)

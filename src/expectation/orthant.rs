@@ -8,9 +8,9 @@
 use std::f64::consts::PI;
 use std::sync::OnceLock;
 
-use super::angles::arctangent;
+use super::angles::{self, arctangent};
 use super::pair::Pair;
-use super::path::{Path, Rule, choose, choose_one};
+use super::path::{Path, choose, choose_one};
 use crate::numerics::level::Level;
 use crate::numerics::quadrature::legendre;
 
@@ -110,8 +110,8 @@ const WEAK: f64 = 0.12;
 
 /// Whether the four fields are nearly independent: see [`body_weak`].
 #[inline(always)]
-pub(crate) fn is_weak(links: &[&Link; 6]) -> bool {
-    let [ab, ac, ad, bc, bd, cd] = links.map(|link| link.r.abs());
+pub(crate) fn is_weak(correlations: [f64; 6]) -> bool {
+    let [ab, ac, ad, bc, bd, cd] = correlations.map(f64::abs);
     (ab + ac + ad).max(ab + bc + bd).max((ac + bc + cd).max(ad + bd + cd)) <= WEAK
 }
 
@@ -140,7 +140,7 @@ fn probability_weak<const L: usize>(input: &Quadruples<L>) -> [f64; L] {
 }
 
 fn weak_rule() -> &'static [(f64, f64)] {
-    static RULE: OnceLock<Rule> = OnceLock::new();
+    static RULE: OnceLock<Vec<(f64, f64)>> = OnceLock::new();
     RULE.get_or_init(|| legendre(5))
 }
 
@@ -179,37 +179,86 @@ pub fn p4(links: &[Link; 6]) -> f64 {
     one::<false>(Level::best(), links).p4[0]
 }
 
+/// As [`p4`] from the covariance matrix (its upper triangle is read); nearly parallel fields are as good as their
+/// correlation.
+pub fn p4_of_covariance(covariance: &[[f64; 4]; 4]) -> f64 {
+    one::<false>(Level::best(), covariance).p4[0]
+}
+
+/// What one quadruple is read from, inside the code of an instruction set.
+trait Source {
+    fn read(&self) -> Quadruples<1>;
+}
+
+impl Source for [Link; 6] {
+    #[inline(always)]
+    fn read(&self) -> Quadruples<1> {
+        single(self)
+    }
+}
+
+impl Source for [[f64; 4]; 4] {
+    #[inline(always)]
+    fn read(&self) -> Quadruples<1> {
+        let (correlations, sines, supplements) = correlations(self, angles::body).1;
+        let mut input = Quadruples::ZERO;
+        for p in 0..6 {
+            let (r, s) = (correlations[p], sines[p]);
+            (input.r[p], input.s[p], input.a[p]) = ([r], [s], [supplements[p]]);
+            input.e[p] = [s * s / (1.0 + r.abs())];
+        }
+        input
+    }
+}
+
+/// Standard deviations, and for each pair correlation, sine and supplement (two places too many, to fill a register).
+#[inline(always)]
+pub(super) fn correlations(
+    c: &[[f64; 4]; 4],
+    angles: impl Fn(&[f64], &mut [f64], &mut [f64]),
+) -> ([f64; 4], ([f64; 8], [f64; 8], [f64; 8])) {
+    let norms: [f64; 4] = std::array::from_fn(|i| c[i][i].max(0.0).sqrt());
+    let (mut correlations, mut sines, mut supplements) = ([0.0; 8], [0.0; 8], [0.0; 8]);
+    for (correlation, (i, j)) in correlations.iter_mut().zip(PAIRS) {
+        let product = norms[i] * norms[j];
+        // A zero field counts as perpendicular to all others.
+        *correlation = if product == 0.0 { 0.0 } else { (c[i][j] / product).clamp(-1.0, 1.0) };
+    }
+    angles(&correlations, &mut sines, &mut supplements);
+    (norms, (correlations, sines, supplements))
+}
+
 /// One quadruple; without `ANGLES` the dihedral angles are left 0. Every instruction set gives the same bits.
-fn one<const ANGLES: bool>(level: Level, links: &[Link; 6]) -> Orthants<1> {
+fn one<const ANGLES: bool>(level: Level, source: &impl Source) -> Orthants<1> {
     match level {
-        Level::Baseline => one_body::<ANGLES>(links),
+        Level::Baseline => one_body::<ANGLES>(source),
         #[cfg(target_arch = "x86_64")]
         // SAFETY: a level above the baseline is only made by `Level::available` after detection of its features.
-        Level::Avx2 => unsafe { one_avx2::<ANGLES>(links) },
+        Level::Avx2 => unsafe { one_avx2::<ANGLES>(source) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
-        Level::Avx512 => unsafe { one_avx512::<ANGLES>(links) },
+        Level::Avx512 => unsafe { one_avx512::<ANGLES>(source) },
         #[cfg(not(target_arch = "x86_64"))]
-        _ => one_body::<ANGLES>(links),
+        _ => one_body::<ANGLES>(source),
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-unsafe fn one_avx2<const ANGLES: bool>(links: &[Link; 6]) -> Orthants<1> {
-    one_body::<ANGLES>(links)
+unsafe fn one_avx2<const ANGLES: bool>(source: &impl Source) -> Orthants<1> {
+    one_body::<ANGLES>(source)
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512dq,avx512vl")]
-unsafe fn one_avx512<const ANGLES: bool>(links: &[Link; 6]) -> Orthants<1> {
-    one_body::<ANGLES>(links)
+unsafe fn one_avx512<const ANGLES: bool>(source: &impl Source) -> Orthants<1> {
+    one_body::<ANGLES>(source)
 }
 
 #[inline(always)]
-fn one_body<const ANGLES: bool>(links: &[Link; 6]) -> Orthants<1> {
-    let input = single(links);
-    let weak = is_weak(&links.each_ref());
+fn one_body<const ANGLES: bool>(source: &impl Source) -> Orthants<1> {
+    let input = source.read();
+    let weak = is_weak(input.r.map(|r| r[0]));
     let mut found = Orthants { p4: [0.0], given: [[0.0]; 6] };
     if !weak || ANGLES {
         let paths = choose_one(&input);
@@ -263,7 +312,7 @@ fn many_body(quadruples: &[[Link; 6]], values: &mut [f64]) {
         for (lane, links) in block.iter().enumerate() {
             links.iter().enumerate().for_each(|(p, link)| input.set(lane, p, link));
         }
-        let found = if block.iter().all(|links| is_weak(&links.each_ref())) {
+        let found = if block.iter().all(|links| is_weak(links.map(|link| link.r))) {
             probability_weak(&input)
         } else {
             Path::set_up(&input, &choose(&input, None)).probability()
@@ -316,14 +365,18 @@ mod tests {
             if n % 5 == 0 {
                 (0..4).for_each(|i| v[i][i] += 60.0);
             }
+            let dot = |u: &[f64; 5], v: &[f64; 5]| u.iter().zip(v).map(|(x, y)| x * y).sum::<f64>();
             let links = PAIRS.map(|(i, j)| Link::from(&Pair::from_vectors(&v[i], &v[j])));
             let input = single(&links);
-            let general = if is_weak(&links.each_ref()) { body_weak(&input) } else { body(&input) };
+            let general = if is_weak(links.map(|link| link.r)) { body_weak(&input) } else { body(&input) };
             for level in Level::available() {
                 let found = one::<true>(level, &links);
                 assert_eq!(found.p4[0].to_bits(), general.p4[0].to_bits(), "{n} {level:?}");
                 assert_eq!(found.given, general.given, "{n} {level:?}");
                 assert_eq!(one::<false>(level, &links).p4, found.p4, "{n} {level:?}");
+                let covariance = std::array::from_fn(|i| std::array::from_fn(|j| dot(&v[i], &v[j])));
+                let expected = p4(&crate::expectation::Quad::from_covariance(&covariance).links);
+                assert_eq!(one::<false>(level, &covariance).p4[0].to_bits(), expected.to_bits(), "{n} {level:?}");
             }
         }
     }

@@ -4,36 +4,63 @@
 //! In the variable t = tan(psi / 2) all singularities of the integrand lie on the imaginary axis, so the quality of a path
 //! is one ratio, from which the number of Gauss nodes follows (theory 02, eq. 02-ellipse).
 
-use std::f64::consts::{LN_2, PI};
+use std::f64::consts::PI;
 use std::sync::OnceLock;
 
 use super::angles::direction;
 use super::orthant::{Quadruples, p3, position};
 use crate::numerics::quadrature::legendre;
 
-/// Fields (1, 2, 3, 4) of a path: 1 and 2 are moved against each other, 1 is reversed first if `reversed`. For each
-/// path the positions of 12, 13, 14, 23, 24, 34.
+/// Fields (1, 2, 3, 4) of a path: 1 and 2 are moved against each other, 1 is reversed first if `reversed`.
 const ROLES: [[usize; 4]; 6] = [[0, 1, 2, 3], [0, 2, 1, 3], [0, 3, 1, 2], [1, 2, 0, 3], [1, 3, 0, 2], [2, 3, 0, 1]];
+
+/// Positions of 12, 13, 14, 23, 24, 34 for each of [`ROLES`].
+const PLACES: [[usize; 6]; 6] = {
+    let mut places = [[0; 6]; 6];
+    let mut pair = 0;
+    while pair < 6 {
+        let [i, j, k, l] = ROLES[pair];
+        places[pair] = [position(i, j), position(i, k), position(i, l), position(j, k), position(j, l), position(k, l)];
+        pair += 1;
+    }
+    places
+};
 
 /// Sines below this make their pair the one that is moved, reversed so that it is nearly antiparallel: then every
 /// cancellation is multiplied by the small sine (theory 02, section 6).
 const NEAR: f64 = 0.02;
 
 /// Relative error of the rule aimed at is exp(-2 AIM).
-const AIM: f64 = 15.5;
+const AIM: f64 = 16.5;
 
 /// Numbers of nodes that are tried.
 const NODES: [usize; 18] = [4, 5, 6, 7, 8, 9, 10, 12, 14, 16, 18, 20, 24, 32, 48, 64, 96, 128];
 
-/// Nodes with weights on [0, 1].
-pub(super) type Rule = Vec<(f64, f64)>;
+/// Nodes and weights of a path, as shares of its end.
+struct Rule {
+    /// Smallest squared quality for which the rule suffices.
+    quality: f64,
+    nodes: Vec<(f64, f64)>,
+}
 
-/// Gauss rules, each with the longest interval for which it suffices.
-fn rules() -> &'static [(f64, Rule)] {
-    static RULES: OnceLock<Vec<(f64, Rule)>> = OnceLock::new();
-    // Singularities at distance pi / 2 from an interval of length X leave a Bernstein ellipse of parameter rho with
-    // ln rho = asinh(pi / X); n nodes have error rho^(-2 n) (theory 02, eq. 02-ellipse).
-    RULES.get_or_init(|| NODES.iter().map(|&n| (PI / (AIM / n as f64).sinh(), legendre(n))).collect())
+/// Gauss rules for t = tau sinh x on [0, 1] times the end: with a rule of n nodes goes one longest interval X of x, and the
+/// singularities stay at height pi / 2 when a shorter one is taken to be as long.
+fn rules() -> &'static [Rule] {
+    static RULES: OnceLock<Vec<Rule>> = OnceLock::new();
+    RULES.get_or_init(|| {
+        let rule = |&n: &usize| {
+            // Singularities at distance pi / 2 from an interval of length X leave a Bernstein ellipse of parameter rho with
+            // ln rho = asinh(pi / X); n nodes have error rho^(-2 n) (theory 02, eq. 02-ellipse).
+            let length = PI / (AIM / n as f64).sinh();
+            let end = length.sinh();
+            let node = |&(x, weight): &(f64, f64)| {
+                let x = x * length;
+                (x.sinh() / end, weight * length * x.cosh() / end)
+            };
+            Rule { quality: 1.0 / (end * end), nodes: legendre(n).iter().map(node).collect() }
+        };
+        NODES.iter().map(rule).collect()
+    })
 }
 
 /// r_a + r_b without cancellation when the two are nearly opposite.
@@ -52,24 +79,28 @@ pub(super) fn partial(rkl: f64, ekl: f64, rik: f64, eik: f64, ril: f64, eil: f64
     if rkl * product > 0.0 { near } else { rkl - product }
 }
 
-/// Quality of a path at one end of its range, and whether 1 is reversed: the nearest singularity over the length of the way.
+/// Quality of a path at the better end of its range, and whether 1 is reversed: the nearest singularity over the length of
+/// the way.
 #[inline(always)]
 fn quality([r12, r13, r14, r23, r24, r34]: [f64; 6], [s13, s14, s23, s24, s34]: [f64; 5]) -> (f64, f64) {
-    // Positions on the axis of r12: centre c and half-width of its range, and the nearest singularities below and above,
-    // cos(theta13 +- theta23) or cos(theta14 +- theta24).
-    let inverse = 1.0 / s34;
-    let (y1, y2) = ((r14 - r13 * r34) * inverse, (r24 - r23 * r34) * inverse);
-    let square = (s13 * s13 - y1 * y1) * (s23 * s23 - y2 * y2);
-    let half = (if square > 0.0 { square } else { 0.0 }).sqrt();
-    let c = r13 * r23 + y1 * y2;
+    // Positions on the axis of r12, all times s34^2: centre c and half-width of its range, and the nearest singularities
+    // below and above, cos(theta13 +- theta23) or cos(theta14 +- theta24).
+    let square = s34 * s34;
+    let (y1, y2) = (r14 - r13 * r34, r24 - r23 * r34);
     let (product3, sines3) = (r13 * r23, s13 * s23);
     let (product4, sines4) = (r14 * r24, s14 * s24);
-    let below = larger(product3 - sines3, product4 - sines4);
-    let above = -larger(-product3 - sines3, -product4 - sines4);
+    let half = (s13 * s13 * square - y1 * y1) * (s23 * s23 * square - y2 * y2);
+    let half = (if half > 0.0 { half } else { 0.0 }).sqrt();
+    let c = product3 * square + y1 * y2;
+    let below = square * larger(product3 - sines3, product4 - sines4);
+    let above = -square * larger(-product3 - sines3, -product4 - sines4);
+    let r12 = r12 * square;
     let (to_low, to_high) = (r12 - (c - half), (c + half) - r12);
-    let low = (c - half - below) * to_high / larger((c + half - below) * to_low, 1e-300);
-    let high = (above - c - half) * to_low / larger((above - c + half) * to_high, 1e-300);
-    if low >= high { (low, 0.0) } else { (high, 1.0) }
+    let (low, low_over) = ((c - half - below) * to_high, larger((c + half - below) * to_low, 1e-300));
+    let (high, high_over) = ((above - c - half) * to_low, larger((above - c + half) * to_high, 1e-300));
+    let (best, over, reversed) =
+        if low * high_over >= high * low_over { (low, low_over, 0.0) } else { (high, high_over, 1.0) };
+    (best / over, reversed)
 }
 
 /// The path with the largest Bernstein ellipse; with a nearly (anti)parallel pair the one that moves it. One pair may be
@@ -78,7 +109,7 @@ fn quality([r12, r13, r14, r23, r24, r34]: [f64; 6], [s13, s14, s23, s24, s34]: 
 pub(super) fn choose<const L: usize>(input: &Quadruples<L>, left_out: Option<usize>) -> [usize; L] {
     let (mut best, mut chosen) = ([-1.0f64; L], [0.0f64; L]);
     let (mut smallest, mut nearest) = ([2.0f64; L], [0.0f64; L]);
-    for (pair, places) in places_of_roles().iter().enumerate() {
+    for (pair, places) in PLACES.iter().enumerate() {
         if left_out == Some(pair) {
             continue;
         }
@@ -97,20 +128,11 @@ pub(super) fn choose<const L: usize>(input: &Quadruples<L>, left_out: Option<usi
     std::array::from_fn(|t| (if smallest[t] < NEAR { nearest[t] } else { chosen[t] }) as usize)
 }
 
-/// Positions of 12, 13, 14, 23, 24, 34 for each of [`ROLES`].
-#[inline(always)]
-fn places_of_roles() -> [[usize; 6]; 6] {
-    ROLES.map(|[i, j, k, l]| {
-        [position(i, j), position(i, k), position(i, l), position(j, k), position(j, l), position(k, l)]
-    })
-}
-
 /// [`choose`] for one quadruple, its six pairs side by side.
 #[inline(always)]
 pub(super) fn choose_one(input: &Quadruples<1>) -> [usize; 1] {
-    let places = places_of_roles();
     let (mut r, mut s) = ([[0.0f64; 8]; 6], [[1.0f64; 8]; 6]);
-    for (lane, places) in places.iter().enumerate() {
+    for (lane, places) in PLACES.iter().enumerate() {
         for (p, &place) in places.iter().enumerate() {
             (r[p][lane], s[p][lane]) = (input.r[place][0], input.s[place][0]);
         }
@@ -131,33 +153,6 @@ pub(super) fn choose_one(input: &Quadruples<1>) -> [usize; 1] {
         }
     }
     [if smallest < NEAR { nearest } else { chosen }]
-}
-
-/// A number a little above ln x, for x >= 1: the chord of log2 between powers of 2, plus its largest error.
-#[inline(always)]
-fn logarithm_above(x: f64) -> f64 {
-    let bits = x.to_bits();
-    let mantissa = f64::from_bits(bits & 0x000f_ffff_ffff_ffff | 0x3ff0_0000_0000_0000);
-    // The exponent as a float: 2^52 + exponent has it in its low bits.
-    let exponent = f64::from_bits((bits >> 52) | 0x4330_0000_0000_0000) - 4_503_599_627_370_496.0;
-    (exponent - 1023.0 + mantissa - 1.0 + 0.086_1) * LN_2
-}
-
-/// sinh and cosh of x in [0, 40], absolute error 4e-16 cosh x.
-#[inline(always)]
-fn hyperbolic(x: f64) -> (f64, f64) {
-    // e^x = 2^n e^r, |r| <= ln 2 / 2; the rounding to n leaves it in the low bits of a large float.
-    const SHIFT: f64 = 6_755_399_441_055_744.0;
-    let shifted = x * std::f64::consts::LOG2_E + SHIFT;
-    let n = shifted - SHIFT;
-    let r = x - n * 0.693_147_180_369_123_8 - n * 1.908_214_929_270_587_7e-10;
-    let mut sum = 1.0 / 479_001_600.0;
-    for factorial in [39_916_800.0, 3_628_800.0, 362_880.0, 40_320.0, 5_040.0, 720.0, 120.0, 24.0, 6.0, 2.0, 1.0, 1.0] {
-        sum = sum * r + 1.0 / factorial;
-    }
-    let power = f64::from_bits((shifted.to_bits() << 52).wrapping_add(0x3ff0_0000_0000_0000));
-    let (up, down) = (sum * power, 1.0 / (sum * power));
-    (0.5 * (up - down), 0.5 * (up + down))
 }
 
 #[inline(always)]
@@ -200,18 +195,16 @@ impl Path<1> {
     /// [`Path::probability`], eight nodes of the integral side by side: the same bits.
     #[inline(always)]
     pub(super) fn probability_of_one(&self) -> f64 {
-        let ([length], [scale], rule) = self.substitution();
         let mut total = 0.0;
-        for nodes in rule.chunks(8) {
-            let (mut x, mut weights, mut terms) = ([0.0; 8], [0.0; 8], [0.0; 8]);
-            nodes.iter().enumerate().for_each(|(n, node)| (x[n], weights[n]) = *node);
-            for n in 0..8 {
-                let (sinh, cosh) = hyperbolic(x[n] * length);
-                terms[n] = weights[n] * cosh * self.integrand(0, scale * sinh);
+        for nodes in self.rule().chunks(4) {
+            let (mut ts, mut weights, mut terms) = ([0.0; 4], [0.0; 4], [0.0; 4]);
+            nodes.iter().enumerate().for_each(|(n, node)| (ts[n], weights[n]) = *node);
+            for n in 0..4 {
+                terms[n] = weights[n] * self.integrand(0, self.end[0] * ts[n]);
             }
             terms[..nodes.len()].iter().for_each(|term| total += term);
         }
-        self.with_integral([total * (scale * length)])[0]
+        self.with_integral([total * self.end[0]])[0]
     }
 }
 
@@ -224,13 +217,11 @@ impl<const L: usize> Path<L> {
         let (mut p3_without_first, mut p3_without_last) = (zero, zero);
         // A gather, lane by lane: 12, 13, 14, 23, 24, 34.
         for t in 0..L {
-            let [i, j, k, l] = ROLES[paths[t] / 2];
+            let places = PLACES[paths[t] / 2];
             first_reversed[t] = paths[t] % 2 == 1;
-            let cross = |k: usize| input.s[position(i, k)][t].min(input.s[position(j, k)][t]);
-            exchanged[t] = cross(l) < cross(k);
-            let (k, l) = if exchanged[t] { (l, k) } else { (k, l) };
-            let places =
-                [position(i, j), position(i, k), position(i, l), position(j, k), position(j, l), position(k, l)];
+            let [ij, ik, il, jk, jl, kl] = places;
+            exchanged[t] = input.s[il][t].min(input.s[jl][t]) < input.s[ik][t].min(input.s[jk][t]);
+            let places = if exchanged[t] { [ij, il, ik, jl, jk, kl] } else { places };
             let last = places[5];
             last_reversed[t] = input.s[last][t] < NEAR && input.r[last][t] > 0.0;
             let (first, fourth) =
@@ -270,14 +261,14 @@ impl<const L: usize> Path<L> {
             // By rounding the fields may lie beyond the start or the other end by 1e-16 / s1: they are then taken to be
             // that end, so that P4 at the start and the integral still belong to one configuration.
             base[t] = larger(if lowest < above { lowest } else { above }, above - 2.0 * half);
-            let share = (above - base[t]) / larger(2.0 * half, 1e-300);
-            let share = if share < 1.0 - 1e-15 { share } else { 1.0 - 1e-15 };
-            let share = if half > 0.0 { share } else { 0.0 };
-            end[t] = (share / (1.0 - share)).sqrt();
+            // The way is the share passed / (passed + left) of the range.
+            let passed = if half > 0.0 { above - base[t] } else { 0.0 };
+            let left = larger(larger(2.0 * half - passed, 2e-15 * half), 1e-300);
+            end[t] = (passed / left).sqrt();
             let (gap3, gap4) = (s13[t] - s23[t], s14[t] - s24[t]);
             let singular = 0.5 * larger(x3 * x3 + gap3 * gap3, x4 * x4 + gap4 * gap4);
             let distance = larger(base[t] - singular, 0.0);
-            quality[t] = distance * (1.0 - share) / larger((2.0 * half + distance) * share, 1e-300);
+            quality[t] = distance * left / larger((2.0 * half + distance) * passed, 1e-300);
             // Signs of fields 3 and 4 in the linear relation at the start; 1 and 2 have the same sign there.
             let third = f2[t] * h1[t] + f1[t] * h2[t] > 0.0;
             let fourth = f2[t] * y1[t] + f1[t] * y2[t] > 0.0;
@@ -331,39 +322,27 @@ impl<const L: usize> Path<L> {
     /// Integral of F d psi from 0 to the end (theory 02, eq. 02-path).
     ///
     /// With t = tau sinh x, i tau the nearest singularity, all of them lie at height pi / 2 above and below, however
-    /// close to the start they were. The length X only has to be about asinh(end / tau): tau follows from it.
+    /// close to the start they were.
     #[inline(always)]
     fn integrate(&self) -> [f64; L] {
-        let (length, scale, rule) = self.substitution();
         let mut total = [0.0; L];
-        for &(x, weight) in rule {
+        for &(share, weight) in self.rule() {
             for t in 0..L {
-                let (sinh, cosh) = hyperbolic(x * length[t]);
-                total[t] += weight * cosh * self.integrand(t, scale[t] * sinh);
+                total[t] += weight * self.integrand(t, self.end[t] * share);
             }
         }
         for t in 0..L {
-            total[t] *= scale[t] * length[t];
+            total[t] *= self.end[t];
         }
         total
     }
 
-    /// X and tau of each lane, and a rule for the longest X.
+    /// The rule that suffices for all lanes.
     #[inline(always)]
-    fn substitution(&self) -> ([f64; L], [f64; L], &'static Rule) {
-        let (mut length, mut scale) = ([0.0; L], [0.0; L]);
-        let mut longest = 0.0;
-        for t in 0..L {
-            let ratio = 1.0 / larger(self.quality[t], 1e-18).sqrt();
-            length[t] = logarithm_above(ratio + (ratio * ratio + 1.0).sqrt());
-            let (sinh, _) = hyperbolic(length[t]);
-            scale[t] = self.end[t] / sinh;
-        }
-        for &x in &length {
-            longest = larger(longest, x);
-        }
+    fn rule(&self) -> &'static [(f64, f64)] {
+        let smallest = self.quality.iter().fold(f64::INFINITY, |low, &x| if x < low { x } else { low });
         let rules = rules();
-        (length, scale, &rules.iter().find(|(reach, _)| *reach >= longest).unwrap_or(&rules[NODES.len() - 1]).1)
+        &rules.iter().find(|rule| smallest >= rule.quality).unwrap_or(&rules[NODES.len() - 1]).nodes
     }
 
     /// F d psi / d t at t = tan(psi / 2).
@@ -371,18 +350,19 @@ impl<const L: usize> Path<L> {
     fn integrand(&self, lane: usize, t: f64) -> f64 {
         let (s1, s2) = (self.s1[lane], self.s2[lane]);
         let half = s1 * s2;
-        let inverse = 1.0 / (1.0 + t * t);
-        let share = t * t * inverse;
-        let (sine, cosine) = (2.0 * t * inverse, 1.0 - 2.0 * share);
-        let above = self.base[lane] + 2.0 * half * share;
-        let root = (above * (2.0 - above)).sqrt();
+        // All times 1 + t^2, or its square: sine, cosine and sqrt((1 - r12) (1 + r12)).
+        let square = t * t;
+        let (whole, twice, cosine) = (1.0 + square, 2.0 * t, 1.0 - square);
+        let above = self.base[lane] * whole + 2.0 * half * square;
+        let root = (above * (2.0 * whole - above)).sqrt();
         // Angle between the normals of the facets opposite to 3 and 4.
-        let (volume, turned) = (half * sine, s1 * sine);
-        let third = s2 * self.h1[lane] + s1 * cosine * self.h2[lane];
-        let fourth = s2 * self.y1[lane] + s1 * cosine * self.y2[lane];
+        let (volume, turned) = (half * twice, s1 * twice);
+        let third = s2 * self.h1[lane] * whole + s1 * self.h2[lane] * cosine;
+        let fourth = s2 * self.y1[lane] * whole + s1 * self.y2[lane] * cosine;
         let along = third * fourth + turned * turned * self.h2[lane] * self.y2[lane] - self.r34[lane] * volume * volume;
         let angle = direction(self.s34[lane] * volume * root, along);
-        2.0 * volume * inverse / (if root > 0.0 { root } else { 1.0 }) * angle
+        let over = whole * root;
+        2.0 * volume / (if over > 0.0 { over } else { 1.0 }) * angle
     }
 
     /// For each pair in the caller's order, 2 pi P(the others > 0 | the pair = 0): the angle between the normals Y of

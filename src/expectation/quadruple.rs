@@ -30,15 +30,8 @@ impl Quad {
 
     /// From the covariance matrix (its upper triangle is read). Nearly parallel fields are as good as their correlation.
     pub fn from_covariance(c: &[[f64; 4]; 4]) -> Quad {
-        let norms: [f64; 4] = std::array::from_fn(|i| c[i][i].max(0.0).sqrt());
-        // Two places too many, to fill a register.
-        let (mut correlations, mut sines, mut supplements) = ([0.0; 8], [0.0; 8], [0.0; 8]);
-        for (correlation, (i, j)) in correlations.iter_mut().zip(PAIRS) {
-            let product = norms[i] * norms[j];
-            // A zero field counts as perpendicular to all others.
-            *correlation = if product == 0.0 { 0.0 } else { (c[i][j] / product).clamp(-1.0, 1.0) };
-        }
-        angles::from_correlations(Level::best(), &correlations, &mut sines, &mut supplements);
+        let angles = |r: &[f64], s: &mut [f64], a: &mut [f64]| angles::from_correlations(Level::best(), r, s, a);
+        let (norms, (correlations, sines, supplements)) = orthant::correlations(c, angles);
         let link = |p: usize| {
             let (r, s) = (correlations[p], sines[p]);
             Link { r, s, e: s * s / (1.0 + r.abs()), a: supplements[p] }

@@ -224,7 +224,7 @@ impl Sets<'_> {
             for l in j + 1..units {
                 for m in l + 1..units {
                     let links = [(i, j), (i, l), (i, m), (j, l), (j, m), (l, m)].map(|(i, j)| self.link(i, j));
-                    let weak = usize::from(orthant::is_weak(&links));
+                    let weak = usize::from(orthant::is_weak(links.map(|link| link.r)));
                     for (p, link) in links.into_iter().enumerate() {
                         blocks[weak].set(filled[weak], p, link);
                     }
