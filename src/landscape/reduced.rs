@@ -203,13 +203,34 @@ impl Shape {
         shape.state(&shape.entries(unknowns)?)
     }
 
-    /// Gradient and second derivatives by the unknowns; `None` outside the parameter's range.
-    fn evaluated(&self, x: &[f64], p: f64, second: bool) -> Option<Workspace> {
+    /// The equations at p and their gradient (with second derivatives if wanted) at the unknowns; `None` outside the
+    /// parameter's range.
+    fn evaluated(&self, x: &[f64], p: f64, second: bool) -> Option<(Blocks, BlockEquations, Workspace)> {
         let shape = self.at(p);
-        let equations = BlockEquations::new(&shape.state(&vec![0.0; x.len()]).ok()?);
+        let state = shape.state(&vec![0.0; x.len()]).ok()?;
+        let equations = BlockEquations::new(&state);
         let mut work = Workspace::default();
         equations.evaluate(x, second, &mut work);
-        Some(work)
+        Some((state, equations, work))
+    }
+
+    /// Derivatives of the sizes of the index sets by the parameter; `None` when something else changes too.
+    fn size_rates(&self) -> Option<Vec<f64>> {
+        let last = self.teachers.len() - 1;
+        let mut rates = vec![0.0; self.coordinate_sets() + self.free.len()];
+        match self.parameter {
+            // V = T^(1/2) of correlated teachers depends on the sizes.
+            _ if self.correlation != 0.0 => return None,
+            Parameter::Teachers => rates[last] = 1.0,
+            Parameter::Size(set) => {
+                rates[set] = 1.0;
+                if set < last {
+                    rates[last] = -1.0;
+                }
+            }
+            Parameter::Correlation | Parameter::Norm | Parameter::Slope => return None,
+        }
+        Some(rates)
     }
 
     /// The Hessian by sectors at unknowns x and parameter p.
@@ -243,18 +264,33 @@ impl System for Shape {
 
     fn residual(&self, x: &[f64], p: f64) -> Array1<f64> {
         match self.evaluated(x, p, false) {
-            Some(work) => work.gradient.into(),
+            Some((_, _, work)) => work.gradient.into(),
             None => Array1::from_elem(x.len(), f64::NAN),
         }
     }
 
     fn jacobian(&self, x: &[f64], p: f64) -> Array2<f64> {
-        let n = x.len();
-        let second = self.evaluated(x, p, true).map(|work| work.hessian);
-        second
-            .and_then(|flat| Array2::from_shape_vec((n, n), flat).ok())
-            .unwrap_or_else(|| Array2::from_elem((n, n), f64::NAN))
+        match self.evaluated(x, p, true) {
+            Some((_, _, work)) => square(x.len(), &work.hessian),
+            None => Array2::from_elem((x.len(), x.len()), f64::NAN),
+        }
     }
+
+    fn linearised(&self, x: &[f64], p: f64) -> (Array1<f64>, Array2<f64>) {
+        let n = x.len();
+        let Some((state, equations, work)) = self.evaluated(x, p, true) else {
+            return (Array1::from_elem(n, f64::NAN), Array2::from_elem((n, n + 1), f64::NAN));
+        };
+        let by_parameter = self
+            .size_rates()
+            .and_then(|rates| equations.gradient_by_sizes(state.partition(), &rates, &work))
+            .map_or_else(|| self.by_parameter(x, p), Array1::from);
+        (work.gradient.clone().into(), root::beside(&square(n, &work.hessian), &by_parameter))
+    }
+}
+
+fn square(n: usize, flat: &[f64]) -> Array2<f64> {
+    Array2::from_shape_fn((n, n), |(i, j)| flat[i * n + j])
 }
 
 /// A block-symmetric critical point with its exact loss and spectrum.
@@ -413,6 +449,44 @@ mod tests {
             assert!((point.loss - loss).abs() < 1e-10, "{k1} {m}: {}", point.loss);
             assert!((point.smallest().0 - value).abs() < 1e-8, "{k1} {m}: {:?}", point.smallest());
             assert!(point.residual < 1e-15 && point.verdict == Verdict::LocalMinimum);
+        }
+    }
+
+    /// The derivative by M or by the size of a group is that of differences, at any point and at parallel units.
+    #[test]
+    fn derivatives_by_sizes_are_those_of_differences() {
+        let graded = Shape { norm: 1.3, ..Shape::flipped(2.0, 9.5, 1) };
+        let shared = Shape { matched: vec![0, 1, 1], teachers: vec![2.5, 1.6], ..Shape::flipped(2.0, 9.0, 2) };
+        let across = Shape { across: true, ..Shape::flipped(3.0, 7.4, 1) };
+        for shape in [Shape::flipped(1.0, 5.3, 0), Shape::flipped(2.0, 60.0, 0), graded, shared, across] {
+            let sets = shape.coordinate_sets() + shape.free.len();
+            let sizes = (0..sets).filter(|&set| set != shape.teachers.len() || !shape.across).map(Parameter::Size);
+            for parameter in sizes.chain([Parameter::Teachers]) {
+                // At sizes of 1 and 2 a number of coordinates leaves 0, and differences have to do.
+                let mut shape = shape.along(parameter);
+                if [1.0, 2.0].contains(&shape.value()) {
+                    shape = shape.at(shape.value() + 0.4);
+                }
+                let (p, n) = (shape.value(), shape.dim());
+                let entry = |i: usize| 0.4 * (1.3 * i as f64).sin() + if i % 5 == 0 { 0.6 } else { 0.0 };
+                let parallel =
+                    |i: usize| f64::from(u8::from(shape.partition().unwrap().entries()[i].place == Place::Own));
+                for entries in [(0..n).map(entry).collect::<Vec<_>>(), (0..n).map(parallel).collect()] {
+                    let x = shape.unknowns(&entries).unwrap();
+                    let (residual, wide) = shape.linearised(&x, p);
+                    let (state, equations, work) = shape.evaluated(&x, p, true).unwrap();
+                    assert!(
+                        equations.gradient_by_sizes(state.partition(), &shape.size_rates().unwrap(), &work).is_some()
+                    );
+                    assert_eq!(residual, shape.residual(&x, p));
+                    let expected = shape.by_parameter(&x, p);
+                    let size = linalg::max_abs(&expected).max(1e-3);
+                    for i in 0..n {
+                        let error = (wide[[i, n]] - expected[i]).abs();
+                        assert!(error < 1e-8 * size, "{parameter:?} {p} {i}: {} {}", wide[[i, n]], expected[i]);
+                    }
+                }
+            }
         }
     }
 

@@ -130,9 +130,30 @@ impl Partition {
         self.sizes[..self.teachers].iter().sum()
     }
 
+    /// Shows the coordinates of a unit of group g and one of group h that are not equivalent (units: students, then teachers;
+    /// the same index or different ones): set, place of either unit's number on it (0 at the own index, 1 elsewhere), number of
+    /// such coordinates. The number may be negative at real sizes below 2 (theory 08, eq. 08-pairs).
+    pub fn each_pair_place(&self, g: usize, h: usize, same: bool, mut see: impl FnMut(usize, [usize; 2], f64)) {
+        let set_of = |unit: usize| self.students.get(unit).copied().unwrap_or_else(|| unit - self.students.len());
+        let (a, b) = (set_of(g), set_of(h));
+        for (set, &n) in self.sizes[..self.teachers].iter().enumerate() {
+            let (single, rest): (&[[usize; 2]], f64) = match (a == set, b == set) {
+                (false, false) => (&[], n),
+                (true, false) => (&[[0, 1]], n - 1.0),
+                (false, true) => (&[[1, 0]], n - 1.0),
+                (true, true) if same => (&[[0, 0]], n - 1.0),
+                (true, true) => (&[[0, 1], [1, 0]], n - 2.0),
+            };
+            single.iter().for_each(|&places| see(set, places, 1.0));
+            if rest != 0.0 {
+                see(set, [1, 1], rest);
+            }
+        }
+    }
+
     /// The numbers that make up a state, in the order of its entries: by student group, then by set.
     pub fn entries(&self) -> Vec<Entry> {
-        let mut entries = Vec::new();
+        let mut entries = Vec::with_capacity(self.students.len() * (self.teachers + 1));
         for (group, &own) in self.students.iter().enumerate() {
             for (set, &n) in self.sizes[..self.teachers].iter().enumerate() {
                 if set == own {
@@ -263,7 +284,7 @@ impl Blocks {
         let vectors = teacher.vectors(&partition.sizes)?;
         let mut rows = Array2::from_elem((groups + partition.teachers, partition.teachers), [0.0; 2]);
         rows.slice_mut(ndarray::s![groups.., ..]).assign(&vectors);
-        Blocks { partition, teacher, rows, readouts }.with_entries(entries)
+        Blocks { partition, teacher, rows, readouts }.filled(entries)
     }
 
     /// The same groups with other numbers.
@@ -271,6 +292,10 @@ impl Blocks {
     /// # Errors
     /// [`Error::Shape`], [`Error::NonFinite`].
     pub fn with_entries(&self, entries: &[f64]) -> Result<Blocks> {
+        self.clone().filled(entries)
+    }
+
+    fn filled(mut self, entries: &[f64]) -> Result<Blocks> {
         let places = self.partition.entries();
         if entries.len() != places.len() {
             return Err(Error::Shape {
@@ -284,16 +309,15 @@ impl Blocks {
         if entries.iter().any(|x| !x.is_finite()) {
             return Err(Error::NonFinite { action: ACTION, quantity: "an entry" });
         }
-        let mut state = self.clone();
         for (place, &x) in places.iter().zip(entries) {
-            let slot = &mut state.rows[[place.group, place.set]];
+            let slot = &mut self.rows[[place.group, place.set]];
             match place.place {
                 Place::Own => *slot = [x, 0.0],
                 Place::Inside => slot[1] = x,
                 Place::Outside => *slot = [x; 2],
             }
         }
-        Ok(state)
+        Ok(self)
     }
 
     /// The sum over all units of a group of their coordinates on a set: equal on every coordinate of the set.
@@ -332,24 +356,10 @@ impl Blocks {
     /// or different ones, as (entry of the first, entry of the second, number of such coordinates). The number may be
     /// negative at real sizes below 2 (theory 08, eq. 08-pairs).
     pub fn pair_vectors(&self, g: usize, h: usize, same: bool) -> Vec<[f64; 3]> {
-        let set_of = |unit: usize| match self.partition.students.get(unit) {
-            Some(&set) => set,
-            None => unit - self.partition.students.len(),
-        };
-        let (a, b) = (set_of(g), set_of(h));
         let mut out = Vec::with_capacity(self.partition.teachers + 2);
-        for set in 0..self.partition.teachers {
-            let n = self.partition.sizes[set];
-            let ([x, y], [v, w]) = (self.rows[[g, set]], self.rows[[h, set]]);
-            match (a == set, b == set) {
-                (false, false) => out.push([y, w, n]),
-                (true, false) => out.extend([[x, w, 1.0], [y, w, n - 1.0]]),
-                (false, true) => out.extend([[y, v, 1.0], [y, w, n - 1.0]]),
-                (true, true) if same => out.extend([[x, v, 1.0], [y, w, n - 1.0]]),
-                (true, true) => out.extend([[x, w, 1.0], [y, v, 1.0], [y, w, n - 2.0]]),
-            }
-        }
-        out.retain(|position| position[2] != 0.0);
+        self.partition.each_pair_place(g, h, same, |set, [i, j], count| {
+            out.push([self.rows[[g, set]][i], self.rows[[h, set]][j], count]);
+        });
         out
     }
 

@@ -79,7 +79,8 @@ impl Point {
     }
 
     fn side(&self, value: f64) -> Side {
-        Side { at: 0.0, corrected: Corrected { z: self.z(), residual: self.residual, iterations: 0 }, value }
+        let corrected = Corrected { z: self.z(), residual: self.residual, iterations: 0, wide: None };
+        Side { at: 0.0, corrected, value }
     }
 }
 
@@ -226,14 +227,16 @@ pub fn start(system: &dyn System, x0: &[f64], p0: f64, direction: f64, options: 
         path.equations.correct(guess, &fixed, p0, false).map_err(Failure::error(FOLLOW, options.tolerance))?;
     // A solution of the bordered equations moves p by rounding, which at an end of the range is outside it.
     corrected.z[path.n] = p0;
-    let wide = path.equations.wide(&corrected.z);
+    corrected.wide = None;
+    let wide = path.equations.wide(&corrected).into_owned();
     let (_, vectors) = linalg::eigh(wide.t().dot(&wide).view())?;
     let mut border = vectors.column(0).to_owned();
     let largest = border.iter().fold(0.0f64, |m, t| if t.abs() > m.abs() { *t } else { m });
     let along = if border[path.n].abs() > 1e-12 { border[path.n] } else { largest };
     border *= along.signum() * direction.signum();
     // The border is an eigenvector of a squared matrix; one bordered solution makes it accurate.
-    let tangent = path.equations.tangent(&corrected.z, &border).unwrap_or(border);
+    corrected.wide = Some(wide);
+    let tangent = path.equations.tangent(&corrected, &border).unwrap_or(border);
     Ok(path.point(&corrected, &tangent, Vec::new()))
 }
 
@@ -381,7 +384,7 @@ impl<'a> Path<'a> {
         let is_long = way.dot(&way).sqrt() >= self.options.smallest;
         // At a singular point, which a step meets by accident only, the secant stands in.
         let chord = if is_long { unit(way) } else { None }.unwrap_or_else(|| old.clone());
-        let tangent = self.equations.tangent(&corrected.z, &old).unwrap_or_else(|| chord.clone());
+        let tangent = self.equations.tangent(&corrected, &old).unwrap_or_else(|| chord.clone());
         let size = |v: Array1<f64>| v.dot(&v).sqrt();
         let (turned, limit) = (size(&tangent - &old), self.turn());
         let Corrected { residual, iterations, .. } = corrected;
@@ -452,7 +455,7 @@ impl<'a> Path<'a> {
                 && linalg::max_abs(&(&back.z - &home)) <= 1e-6 * size
             {
                 let ends = Some(End::Closed { points: 0, p: first.p });
-                return Ok((Corrected { z: home, residual: first.residual, iterations: 0 }, ends));
+                return Ok((Corrected { z: home, residual: first.residual, iterations: 0, wide: None }, ends));
             }
         }
         Ok((corrected, None))
@@ -461,7 +464,7 @@ impl<'a> Path<'a> {
     /// All events between two successive points, in the order of travel.
     fn events(&self, last: &Point, next: &Point, before: usize, tests: &Tests) -> Result<Vec<Located>> {
         let tangent = Array1::from(last.tangent.clone());
-        let slope = |z: &Array1<f64>| Ok(self.equations.tangent(z, &tangent).map(|tangent| tangent[self.n]));
+        let slope = |at: &Corrected| Ok(self.equations.tangent(at, &tangent).map(|tangent| tangent[self.n]));
         let mut found = Vec::new();
         if changes(last.tangent[self.n], next.tangent[self.n]) {
             let (a, b) = (last.side(last.tangent[self.n]), next.side(next.tangent[self.n]));
@@ -469,8 +472,8 @@ impl<'a> Path<'a> {
         }
         for (k, (a, b)) in last.tests.iter().zip(&next.tests).enumerate() {
             if changes(*a, *b) {
-                let test = |z: &Array1<f64>| {
-                    let z = z.to_vec();
+                let test = |at: &Corrected| {
+                    let z = at.z.to_vec();
                     let values = tests(&z[..self.n], z[self.n])?;
                     Ok(values.get(k).copied().filter(|value| value.is_finite()))
                 };
@@ -483,7 +486,7 @@ impl<'a> Path<'a> {
         let located = found.into_iter().map(|(kind, (side, width))| {
             // At a branch point the bordered equations are singular and their tangent is rounding.
             let between = &tangent + &((&new - &tangent) * (side.at / length));
-            let solved = self.equations.tangent(&side.corrected.z, &between);
+            let solved = self.equations.tangent(&side.corrected, &between);
             let is_near = |t: &Array1<f64>| linalg::max_abs(&(t - &between)) <= 0.1 * self.turn();
             let along = solved.filter(is_near).or_else(|| unit(between.clone())).unwrap_or_else(|| tangent.clone());
             let mut point = self.point(&side.corrected, &along, Vec::new());

@@ -1,5 +1,7 @@
 //! Roots of systems of equations: the trait every set of equations implements, and Newton's method with pseudo-inverse.
 
+use std::borrow::Cow;
+
 use ndarray::{Array1, Array2, s};
 
 use super::linalg;
@@ -22,6 +24,19 @@ pub trait System {
     fn by_parameter(&self, x: &[f64], p: f64) -> Array1<f64> {
         difference(p, |p| self.residual(x, p))
     }
+    /// The residuals, and their derivatives by the unknowns and by p, n x (n + 1): for systems that share work between them.
+    fn linearised(&self, x: &[f64], p: f64) -> (Array1<f64>, Array2<f64>) {
+        (self.residual(x, p), beside(&self.jacobian(x, p), &self.by_parameter(x, p)))
+    }
+}
+
+/// A matrix with one more column.
+pub(crate) fn beside(matrix: &Array2<f64>, column: &Array1<f64>) -> Array2<f64> {
+    let n = matrix.ncols();
+    let mut wide = Array2::zeros((matrix.nrows(), n + 1));
+    wide.slice_mut(s![.., ..n]).assign(matrix);
+    wide.column_mut(n).assign(column);
+    wide
 }
 
 /// Derivative of f at t by central differences. The step, the cube root of machine epsilon times max(1, |t|), balances
@@ -132,6 +147,8 @@ pub(super) struct Corrected {
     /// Largest |F_i|, recomputed at z.
     pub residual: f64,
     pub iterations: usize,
+    /// Derivatives by x and p there, where they are known.
+    pub wide: Option<Array2<f64>>,
 }
 
 /// One side of a bracket: distance along the tangent, point, value.
@@ -139,6 +156,15 @@ pub(super) struct Side {
     pub at: f64,
     pub corrected: Corrected,
     pub value: f64,
+}
+
+/// Solution of (derivatives; border) y = right; `None` when it is not finite.
+fn solve(wide: &Array2<f64>, border: &Array1<f64>, right: &Array1<f64>) -> Option<Array1<f64>> {
+    let n = wide.nrows();
+    let mut matrix = Array2::zeros((n + 1, n + 1));
+    matrix.slice_mut(s![..n, ..]).assign(wide);
+    matrix.row_mut(n).assign(border);
+    linalg::solve(matrix.view(), right).ok()
 }
 
 /// A system with p as one more unknown and one more equation <border, z> = target: regular at a fold.
@@ -162,29 +188,25 @@ impl Bordered<'_> {
         border
     }
 
-    /// Derivatives by x and p, n x (n + 1).
-    pub fn wide(&self, z: &Array1<f64>) -> Array2<f64> {
+    /// Residuals, and their derivatives by x and p, n x (n + 1).
+    pub fn linearised(&self, z: &Array1<f64>) -> (Array1<f64>, Array2<f64>) {
         let (n, z) = (self.system.dim(), z.to_vec());
-        let mut wide = Array2::zeros((n, n + 1));
-        wide.slice_mut(s![.., ..n]).assign(&self.system.jacobian(&z[..n], z[n]));
-        wide.column_mut(n).assign(&self.system.by_parameter(&z[..n], z[n]));
-        wide
+        self.system.linearised(&z[..n], z[n])
     }
 
-    /// Solution of (derivatives; border) y = right; `None` when it is not finite.
-    fn solve(&self, z: &Array1<f64>, border: &Array1<f64>, right: &Array1<f64>) -> Option<Array1<f64>> {
-        let n = self.system.dim();
-        let mut matrix = Array2::zeros((n + 1, n + 1));
-        matrix.slice_mut(s![..n, ..]).assign(&self.wide(z));
-        matrix.row_mut(n).assign(border);
-        linalg::solve(matrix.view(), right).ok()
+    /// Derivatives by x and p, n x (n + 1).
+    pub fn wide<'c>(&self, corrected: &'c Corrected) -> Cow<'c, Array2<f64>> {
+        match &corrected.wide {
+            Some(wide) => Cow::Borrowed(wide),
+            None => Cow::Owned(self.linearised(&corrected.z).1),
+        }
     }
 
-    /// Unit tangent at z with a positive component along the border; `None` at a singular point.
-    pub fn tangent(&self, z: &Array1<f64>, border: &Array1<f64>) -> Option<Array1<f64>> {
-        let mut right = Array1::zeros(z.len());
-        right[z.len() - 1] = 1.0;
-        self.solve(z, border, &right).and_then(unit)
+    /// Unit tangent with a positive component along the border; `None` at a singular point.
+    pub fn tangent(&self, corrected: &Corrected, border: &Array1<f64>) -> Option<Array1<f64>> {
+        let mut right = Array1::zeros(border.len());
+        right[border.len() - 1] = 1.0;
+        solve(&self.wide(corrected), border, &right).and_then(unit)
     }
 
     /// Newton's method. A `careful` one gives up when a Newton step is not at most half the one before; another adds a last
@@ -197,34 +219,35 @@ impl Bordered<'_> {
         careful: bool,
     ) -> std::result::Result<Corrected, Failure> {
         let most = if careful { self.iterations } else { 3 * self.iterations };
-        let newton = |z: &Array1<f64>, residual: Array1<f64>| {
+        let newton = |z: &Array1<f64>, residual: &Array1<f64>, wide: &Array2<f64>| {
             let right: Array1<f64> = residual.iter().copied().chain([border.dot(z) - target]).collect();
-            self.solve(z, border, &right)
+            solve(wide, border, &right)
         };
         let (mut z, mut previous, mut iterations) = (guess, f64::INFINITY, 0);
         loop {
-            let values = self.residual(&z);
+            // The derivatives are used wherever this ends: for the next Newton step, or for the tangent.
+            let (values, wide) = self.linearised(&z);
             let residual = linalg::max_abs(&values);
             if !residual.is_finite() {
                 return Err(Failure::NonFinite);
             }
             let is_on_plane = (border.dot(&z) - target).abs() <= self.tolerance + 1e-14 * z.dot(&z).sqrt();
             if residual <= self.tolerance && is_on_plane {
-                let last = if careful { None } else { newton(&z, values) };
+                let last = if careful { None } else { newton(&z, &values, &wide) };
                 if let Some(step) = last.filter(|step| linalg::max_abs(step) < 1e-6 * (1.0 + linalg::max_abs(&z))) {
                     let better = &z - &step;
                     let lower = linalg::max_abs(&self.residual(&better));
                     if lower < residual {
-                        return Ok(Corrected { z: better, residual: lower, iterations });
+                        return Ok(Corrected { z: better, residual: lower, iterations, wide: None });
                     }
                 }
-                return Ok(Corrected { z, residual, iterations });
+                return Ok(Corrected { z, residual, iterations, wide: Some(wide) });
             }
             let fault = |problem| Failure::Fault { residual, problem, iterations };
             if iterations >= most {
                 return Err(fault("the corrector does not converge"));
             }
-            let step = newton(&z, values).ok_or(Failure::NonFinite)?;
+            let step = newton(&z, &values, &wide).ok_or(Failure::NonFinite)?;
             let length = step.dot(&step).sqrt();
             if careful && length > 0.5 * previous {
                 return Err(fault("the corrector does not contract"));
@@ -243,7 +266,7 @@ impl Bordered<'_> {
         tangent: &Array1<f64>,
         mut a: Side,
         mut b: Side,
-        function: &dyn Fn(&Array1<f64>) -> Result<Option<f64>>,
+        function: &dyn Fn(&Corrected) -> Result<Option<f64>>,
     ) -> Result<(Side, f64)> {
         let origin = tangent.dot(&a.corrected.z);
         let length = tangent.dot(&b.corrected.z) - origin;
@@ -267,7 +290,7 @@ impl Bordered<'_> {
             let Ok(corrected) = self.correct(guess, tangent, origin + at, false) else {
                 break;
             };
-            let Some(value) = function(&corrected.z)? else { break };
+            let Some(value) = function(&corrected)? else { break };
             let trial = Side { at, corrected, value };
             trials += 1;
             if value == 0.0 {

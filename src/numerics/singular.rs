@@ -297,8 +297,9 @@ pub fn switch(
     let mut guess = &origin + &(&kernel * (amplitude / along.dot(&kernel)));
     let shift = old.clone().unwrap_or_else(|| path.equations.along_p());
     for _ in 0..3 {
-        let slope = path.equations.wide(&guess).dot(&shift);
-        let by = slope.dot(&path.equations.residual(&guess)) / slope.dot(&slope);
+        let (residual, wide) = path.equations.linearised(&guess);
+        let slope = wide.dot(&shift);
+        let by = slope.dot(&residual) / slope.dot(&slope);
         if by.abs() <= amplitude.abs() {
             guess = &guess - &(&shift * by);
         }
@@ -322,7 +323,7 @@ pub fn switch(
             "at least 0.9 (0.5 without tangent)",
         ));
     }
-    let tangent = path.equations.tangent(&corrected.z, &displacement).unwrap_or(displacement);
+    let tangent = path.equations.tangent(&corrected, &displacement).unwrap_or(displacement);
     Ok(path.point(&corrected, &tangent, Vec::new()))
 }
 

@@ -9,13 +9,15 @@ use std::ops::Range;
 
 use super::blocks::mixture;
 use crate::expectation::angles::direction;
-use crate::model::{Blocks, Place};
+use crate::model::{Blocks, Entry, Partition, Place};
 
 /// A class of pairs of units. Each of the two is a unit of the list of groups (students, then teachers).
 struct Class {
     units: [usize; 2],
     /// Number of pairs times the product of their readouts; pairs of students count once.
     weight: f64,
+    /// Whether they are pairs with the same index.
+    same: bool,
     positions: Range<usize>,
 }
 
@@ -27,6 +29,8 @@ pub struct BlockEquations {
     constants: Vec<f64>,
     /// Index of the value of the first unit, of the second, number of coordinates.
     positions: Vec<(usize, usize, f64)>,
+    /// For each position the index set whose size its number grows with, if any.
+    growing: Vec<Option<usize>>,
     classes: Vec<Class>,
     /// Positions of |w|^2 of each student group, and half its number of units times a^2.
     selves: Vec<(Range<usize>, f64)>,
@@ -54,6 +58,8 @@ pub struct Workspace {
     squares: Vec<f64>,
     /// Both unit vectors and the unit vectors orthogonal to them in their plane.
     frames: Vec<[f64; 4]>,
+    /// The plane of each class.
+    planes: Vec<Planar>,
     /// Loss of the last evaluation.
     pub loss: f64,
     /// Gradient by the unknowns.
@@ -73,83 +79,90 @@ impl BlockEquations {
     /// For the groups, teacher and readouts of a state; its entries do not matter.
     pub fn new(blocks: &Blocks) -> BlockEquations {
         let partition = blocks.partition();
-        let entries = partition.entries();
-        let n = entries.len();
-        let labels: Vec<f64> = (0..n).map(|i| i as f64).collect();
-        // Entries that hold their own index: the pair vectors then name positions.
-        let labelled = blocks.with_entries(&labels).unwrap_or_else(|_| blocks.clone());
-        let (sets, sizes) = (partition.unit_sets(), partition.sizes());
-        let students = partition.student_sets().len();
-        let readouts: Vec<f64> =
-            blocks.readouts().iter().copied().chain(blocks.teacher().readouts.iter().map(|b| -b)).collect();
-        let mut equations = BlockEquations {
-            scales: entries.iter().map(|entry| entry.count.sqrt()).collect(),
-            constants: Vec::new(),
-            positions: Vec::new(),
-            classes: Vec::new(),
-            selves: Vec::new(),
-            teacher_squares: (students..sets.len()).map(|h| square(&blocks.pair_vectors(h, h, true))).collect(),
-            offset: 0.0,
-            slope: blocks.teacher().slope,
-            totals: Vec::new(),
+        let (entries, sizes) = (partition.entries(), partition.sizes());
+        let (students, teachers) = (partition.student_sets().len(), partition.teacher_groups());
+        let units = students + teachers;
+        let set_of = |unit: usize| partition.student_sets().get(unit).copied().unwrap_or(unit - students);
+        let readout = |unit: usize| match unit.checked_sub(students) {
+            None => blocks.readouts()[unit],
+            Some(teacher) => -blocks.teacher().readouts[teacher],
         };
-        if equations.slope != 0.0 {
-            equations.totals = totals(blocks, &readouts);
+        // Index of the number at a place (0 at the own index, 1 elsewhere) of the rows: entries, then those of the teachers.
+        let mut index = vec![[0; 2]; units * teachers];
+        for (i, entry) in entries.iter().enumerate() {
+            let slot = &mut index[entry.group * teachers + entry.set];
+            match entry.place {
+                Place::Own => slot[0] = i,
+                Place::Inside => slot[1] = i,
+                Place::Outside => *slot = [i; 2],
+            }
         }
-        let [kinked, _] = mixture(equations.slope);
-        for g in 0..students {
-            let range = equations.place(n, [true; 2], labelled.pair_vectors(g, g, true));
-            equations.selves.push((range, 0.25 * kinked * sizes[sets[g]] * readouts[g] * readouts[g]));
+        let mut constants = Vec::with_capacity(2 * teachers * teachers);
+        for (slot, values) in
+            index[students * teachers..].iter_mut().zip(blocks.rows().iter().skip(students * teachers))
+        {
+            *slot = [0, 1].map(|place| entries.len() + constants.len() + place);
+            constants.extend(values);
         }
+        let mut positions = Vec::with_capacity(units * units * 2 * (teachers + 1));
+        let mut growing = Vec::with_capacity(positions.capacity());
+        let mut place = |g: usize, h: usize, same: bool| {
+            let start = positions.len();
+            partition.each_pair_place(g, h, same, |set, [i, j], count| {
+                positions.push((index[g * teachers + set][i], index[h * teachers + set][j], count));
+                growing.push(([i, j] == [1, 1]).then_some(set));
+            });
+            start..positions.len()
+        };
+        let slope = blocks.teacher().slope;
+        let [kinked, _] = mixture(slope);
+        let own = |g: usize| (place(g, g, true), 0.25 * kinked * sizes[set_of(g)] * readout(g) * readout(g));
+        let selves: Vec<_> = (0..students).map(own).collect();
+        let mut classes = Vec::with_capacity(students * (units + students));
         for g in 0..students {
-            for h in (0..=g).chain(students..sets.len()) {
-                let (a, b) = (sizes[sets[g]], sizes[sets[h]]);
-                let shared = sets[g] == sets[h];
+            for h in (0..=g).chain(students..units) {
+                let (a, b) = (sizes[set_of(g)], sizes[set_of(h)]);
                 let half = if g == h { 0.5 } else { 1.0 };
-                let counts = if shared { [a, a * (a - 1.0)] } else { [0.0, a * b] };
+                let counts = if set_of(g) == set_of(h) { [a, a * (a - 1.0)] } else { [0.0, a * b] };
                 for (same, count) in [(true, counts[0]), (false, counts[1])] {
                     if count != 0.0 && !(g == h && same) {
-                        let weight = kinked * half * count * readouts[g] * readouts[h];
-                        let vectors = labelled.pair_vectors(g, h, same);
-                        let positions = equations.place(n, [true, h < students], vectors);
-                        equations.classes.push(Class { units: [g, h], weight, positions });
+                        let weight = kinked * half * count * readout(g) * readout(h);
+                        classes.push(Class { units: [g, h], weight, same, positions: place(g, h, same) });
                     }
                 }
             }
         }
-        for g in students..sets.len() {
+        let square =
+            |unit: usize| blocks.pair_vectors(unit, unit, true).iter().map(|[x, _, count]| x * x * count).sum();
+        let teacher_squares: Vec<f64> = (students..units).map(square).collect();
+        let mut offset = 0.0;
+        for g in students..units {
             for h in students..=g {
-                let (a, b) = (sizes[sets[g]], sizes[sets[h]]);
-                let weight = kinked * readouts[g] * readouts[h] * if g == h { 0.5 } else { 1.0 };
+                let (a, b) = (sizes[set_of(g)], sizes[set_of(h)]);
+                let squares = [g, h].map(|unit| teacher_squares[unit - students]);
+                let weight = kinked * readout(g) * readout(h) * if g == h { 0.5 } else { 1.0 };
                 if g == h {
-                    equations.offset += 0.5 * weight * a * equations.teacher_squares[g - students];
+                    offset += 0.5 * weight * a * squares[0];
                 }
                 let count = if g == h { a * (a - 1.0) } else { a * b };
                 if count != 0.0 {
                     let vectors = blocks.pair_vectors(g, h, false);
-                    let squares = [g, h].map(|unit| equations.teacher_squares[unit - students]);
-                    equations.offset += weight * count * Planar::new(&vectors, squares).average();
+                    offset += weight * count * Planar::of(vectors.iter().copied(), squares).average();
                 }
             }
         }
-        equations
-    }
-
-    /// Appends positions whose values are labels of entries (students) or numbers (teachers).
-    fn place(&mut self, n: usize, labelled: [bool; 2], vectors: Vec<[f64; 3]>) -> Range<usize> {
-        let start = self.positions.len();
-        for [x, y, count] in vectors {
-            let mut index = |value: f64, is_label: bool| {
-                if is_label {
-                    return value as usize;
-                }
-                self.constants.push(value);
-                n + self.constants.len() - 1
-            };
-            let pair = (index(x, labelled[0]), index(y, labelled[1]), count);
-            self.positions.push(pair);
+        BlockEquations {
+            scales: entries.iter().map(|entry| entry.count.sqrt()).collect(),
+            constants,
+            positions,
+            growing,
+            classes,
+            selves,
+            teacher_squares,
+            offset,
+            slope,
+            totals: if slope == 0.0 { Vec::new() } else { totals(blocks, &entries, readout) },
         }
-        start..self.positions.len()
     }
 
     /// Number of unknowns.
@@ -178,6 +191,7 @@ impl BlockEquations {
         work.hessian.clear();
         work.hessian.resize(if second { n * n } else { 0 }, 0.0);
         work.squares.clear();
+        work.planes.clear();
         work.loss = self.offset;
         for (range, weight) in &self.selves {
             let mut sum = 0.0;
@@ -227,6 +241,7 @@ impl BlockEquations {
         let squares = class.units.map(|unit| work.squares[unit]);
         let values = &work.values;
         let plane = Planar::of(positions.iter().map(|&(i, j, count)| [values[i], values[j], count]), squares);
+        work.planes.push(plane);
         let [u, v] = plane.norms;
         if !(u > 0.0 && v > 0.0) {
             return;
@@ -273,36 +288,122 @@ impl BlockEquations {
     }
 }
 
-/// The linear part on each coordinate set.
-fn totals(blocks: &Blocks, readouts: &[f64]) -> Vec<Total> {
+impl BlockEquations {
+    /// Derivative of the gradient at fixed unknowns when the sizes of the index sets grow at these rates, for ReLU and teachers
+    /// whose vectors do not depend on the sizes. `partition` is that of the equations, `work` holds an evaluation at the
+    /// unknowns. `None` where a number of coordinates is about to leave 0, for other activations too.
+    ///
+    /// A number c of coordinates that grows at the rate c' counts as c coordinates whose values grow at the relative rate
+    /// c' / (2 c), so the second derivatives of [`BlockEquations::evaluate`] give what the angles add.
+    pub(crate) fn gradient_by_sizes(&self, partition: &Partition, rates: &[f64], work: &Workspace) -> Option<Vec<f64>> {
+        let (sizes, sets, students) = (partition.sizes(), partition.student_sets(), self.selves.len());
+        if self.slope != 0.0 || sizes.iter().zip(rates).any(|(&n, &rate)| rate != 0.0 && (n == 1.0 || n == 2.0)) {
+            return None;
+        }
+        let set_of = |unit: usize| if unit < students { sets[unit] } else { unit - students };
+        // Relative rates of n and of n (n - 1).
+        let one = |set: usize| rates[set] / sizes[set];
+        let two = |set: usize| one(set) + if rates[set] == 0.0 { 0.0 } else { rates[set] / (sizes[set] - 1.0) };
+        let scale_rate = |entry: &Entry| match entry.place {
+            Place::Own => 0.5 * one(entry.set),
+            Place::Inside => 0.5 * two(entry.set),
+            Place::Outside => 0.5 * (one(entry.set) + one(sets[entry.group])),
+        };
+        let scale_rates: Vec<f64> = partition.entries().iter().map(scale_rate).collect();
+        // Rate of the value with this index; those of the teachers stay.
+        let moving = |i: usize| scale_rates.get(i).map_or(0.0, |rate| -rate * work.values[i]);
+        let growth = |position: usize| self.growing[position].map_or(0.0, |set| rates[set]);
+        let mut raw = vec![0.0; self.dim()];
+        for (g, (range, weight)) in self.selves.iter().enumerate() {
+            for position in range.clone() {
+                let (i, _, count) = self.positions[position];
+                let x = work.values[i];
+                raw[i] += 2.0 * weight * ((one(sets[g]) * count + growth(position)) * x + count * moving(i));
+            }
+        }
+        for (class, plane) in self.classes.iter().zip(&work.planes) {
+            let [u, v] = plane.norms;
+            if !(u > 0.0 && v > 0.0) {
+                continue;
+            }
+            let [a, b] = class.units.map(set_of);
+            let more = match (a == b, class.same) {
+                (true, true) => one(a),
+                (true, false) => two(a),
+                (false, _) => one(a) + one(b),
+            };
+            let weight = class.weight / (2.0 * PI);
+            let inverse = if plane.sine > 0.0 { 1.0 / plane.sine } else { 0.0 };
+            let (pull, back) = (weight * v * plane.sine / u, weight * u * plane.sine / v);
+            let (mixed, straight) = (weight * plane.sine, weight * plane.supplement);
+            let frame = |position: usize| {
+                let (i, j, count) = self.positions[position];
+                let (x, y) = (work.values[i], work.values[j]);
+                let (x_unit, y_unit) = (x / u, y / v);
+                let e = (y_unit - plane.cosine * x_unit) * inverse;
+                let f = (x_unit - plane.cosine * y_unit) * inverse;
+                let half = 0.5 * growth(position) / count;
+                ([x, x_unit, e, moving(i) + half * x], [y, y_unit, f, moving(j) + half * y])
+            };
+            // Components of the two rates along u, e and v, f.
+            let (mut along, mut aside) = ([0.0; 2], [0.0; 2]);
+            for position in class.positions.clone() {
+                let count = self.positions[position].2;
+                let (first, second) = frame(position);
+                for (t, [_, straight, across, rate]) in [first, second].into_iter().enumerate() {
+                    along[t] += count * straight * rate;
+                    aside[t] += count * across * rate;
+                }
+            }
+            for position in class.positions.clone() {
+                let (i, j, count) = self.positions[position];
+                let ([x, x_unit, e, x_rate], [y, y_unit, f, y_rate]) = frame(position);
+                // The gradient's own factors, then its change with the two vectors.
+                let factor = more * count + 0.5 * growth(position);
+                raw[i] += factor * (pull * x + straight * y)
+                    + count * (pull * (x_rate - x_unit * along[0] + e * aside[0]) + straight * y_rate)
+                    + count * mixed * (x_unit * along[1] + e * aside[1]);
+                if class.units[1] < students {
+                    raw[j] += factor * (back * y + straight * x)
+                        + count * (back * (y_rate - y_unit * along[1] + f * aside[1]) + straight * x_rate)
+                        + count * mixed * (y_unit * along[0] + f * aside[0]);
+                }
+            }
+        }
+        for (i, rate) in scale_rates.iter().enumerate() {
+            raw[i] = raw[i] / self.scales[i] - work.gradient[i] * rate;
+        }
+        Some(raw)
+    }
+}
+
+/// The linear part on each coordinate set, with the readouts of all units (those of teachers negative).
+fn totals(blocks: &Blocks, entries: &[Entry], readout: impl Fn(usize) -> f64) -> Vec<Total> {
     let partition = blocks.partition();
-    let (sizes, sets) = (partition.sizes(), partition.unit_sets());
-    let students = partition.student_sets().len();
+    let (sizes, students) = (partition.sizes(), partition.student_sets());
+    let units = students.len() + partition.teacher_groups();
     let total = |set: usize| Total {
         count: sizes[set],
-        constant: (students..sets.len()).map(|h| readouts[h] * blocks.column_sum(h, set)).sum(),
+        constant: (students.len()..units).map(|h| readout(h) * blocks.column_sum(h, set)).sum(),
         terms: (0..)
-            .zip(partition.entries())
+            .zip(entries)
             .filter(|(_, entry)| entry.set == set)
             .map(|(i, entry)| {
-                let n = sizes[sets[entry.group]];
-                let units = match entry.place {
+                let n = sizes[students[entry.group]];
+                let factor = match entry.place {
                     Place::Own => 1.0,
                     Place::Inside => n - 1.0,
                     Place::Outside => n,
                 };
-                (i, readouts[entry.group] * units)
+                (i, readout(entry.group) * factor)
             })
             .collect(),
     };
     (0..partition.teacher_groups()).map(total).collect()
 }
 
-fn square(vectors: &[[f64; 3]]) -> f64 {
-    vectors.iter().map(|p| p[0] * p[0] * p[2]).sum()
-}
-
 /// Two vectors in their plane.
+#[derive(Clone, Copy)]
 struct Planar {
     norms: [f64; 2],
     cosine: f64,
@@ -311,10 +412,6 @@ struct Planar {
 }
 
 impl Planar {
-    fn new(vectors: &[[f64; 3]], squares: [f64; 2]) -> Planar {
-        Planar::of(vectors.iter().copied(), squares)
-    }
-
     fn of(vectors: impl Iterator<Item = [f64; 3]> + Clone, squares: [f64; 2]) -> Planar {
         let norms = squares.map(|x| x.max(0.0).sqrt());
         let product = norms[0] * norms[1];
@@ -341,7 +438,7 @@ impl Planar {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{BlockTeacher, Partition};
+    use crate::model::BlockTeacher;
     use crate::population::{BlockHessian, Sector, block_gradient, block_risk};
 
     /// Loss, gradient and trivial block of the other, slower code, also at parallel units and a correlated teacher.
