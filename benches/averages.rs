@@ -38,18 +38,11 @@ fn averages(criterion: &mut Criterion) {
         let mut errors: Vec<f64> = quads.iter().zip(&values).map(error).collect();
         errors.sort_by(f64::total_cmp);
         println!("errors of P4, {name}: median {:e}, largest {:e}", errors[count / 2], errors[count - 1]);
-        let mut next = 0;
         criterion.bench_function(&format!("P4 from pairs, {count} {name} matrices in turn"), |bench| {
-            bench.iter(|| {
-                next = (next + 1) % count;
-                orthant::p4(black_box(&quads[next].links))
-            });
+            bench.iter(|| quads.iter().for_each(|quad| _ = black_box(orthant::p4(black_box(&quad.links)))));
         });
         criterion.bench_function(&format!("P4 from covariances, {count} {name} matrices in turn"), |bench| {
-            bench.iter(|| {
-                next = (next + 1) % count;
-                orthant::p4_of_covariance(black_box(&matrices[next]))
-            });
+            bench.iter(|| matrices.iter().for_each(|c| _ = black_box(orthant::p4_of_covariance(black_box(c)))));
         });
         let many: Vec<_> = quads.iter().cycle().take(960).map(|quad| quad.links).collect();
         criterion.bench_function(&format!("P4 many at once, 960 of {count} {name} matrices"), |bench| {
@@ -58,10 +51,8 @@ fn averages(criterion: &mut Criterion) {
         criterion.bench_function(
             &format!("I4 and derivatives from covariances, {count} {name} matrices in turn"),
             |bench| {
-                bench.iter(|| {
-                    next = (next + 1) % count;
-                    Relu.quadruple(&Quad::from_covariance(black_box(&matrices[next])))
-                });
+                let average = |c| Relu.quadruple(&Quad::from_covariance(black_box(c)));
+                bench.iter(|| matrices.iter().for_each(|c| _ = black_box(average(c))));
             },
         );
     }

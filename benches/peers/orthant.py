@@ -121,6 +121,11 @@ def path_batch(r, rule):
     return np.where(reverse, three - value, value)
 
 
+def path_arrays(r, rule):
+    """P4 of one matrix, in NumPy throughout"""
+    return path_batch(r[None], rule)[0]
+
+
 def integrand(t, least, half, r34, s34, s1, s2, y1, y2, h1, h2):
     square = t * t
     whole = 1.0 + square
@@ -218,8 +223,8 @@ def in_chunks(function, r, chunk, rule):
 
 def numpy_line(method, name, r, expected, nodes, options):
     rule = (path_rule if method.startswith("path") else unit_rule)(nodes)
-    if method.endswith("one"):
-        function = path_one if method.startswith("path") else childs
+    if not method.endswith("batch"):
+        function = {"path, one": path_one, "path, one, arrays": path_arrays, "Childs, one": childs}[method]
         inputs = [tuple(map(float, x)) for x in r] if function is path_one else list(r)
         found = np.array([function(x, rule) for x in inputs])
         seconds = clock(lambda: [function(x, rule) for x in inputs], options.seconds) / len(r)
@@ -278,9 +283,10 @@ def build():
 UNITS = {"ns": 1e-3, "µs": 1.0, "us": 1.0, "ms": 1e3, "s": 1e6}
 
 
-def ours(executable, pattern):
+def ours(executable, pattern, seconds):
     """{title: microseconds} of the benches whose title matches, and the errors they print"""
-    words = [executable, "--bench", pattern, "--warm-up-time", "0.3", "--measurement-time", "1.5", "--sample-size", "20"]
+    words = [executable, "--bench", pattern, "--warm-up-time", "0.1", "--sample-size", "10"]
+    words += ["--measurement-time", str(seconds)]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
     if done.returncode != 0:
         sys.exit(done.stderr)
@@ -304,15 +310,15 @@ SETS = math.comb(34, 4) - math.comb(17, 4) - 17 * math.comb(17, 3)
 BLOCK = "committee, in blocks"
 
 
-def our_lines(executable):
-    times, errors = ours(executable, "^(P4|I4|error moments K = M = 17)")
+def our_lines(executable, seconds):
+    times, errors = ours(executable, "^(P4|I4|error moments K = M = 17)", seconds)
     lines = []
     for title, microseconds in times.items():
         name = "strong" if "strong" in title else "random"
         median, largest = errors[name]
         program = "committee, " + title.split(",")[0].removesuffix("s")
-        if title.startswith("P4 many"):
-            microseconds /= 960
+        if title.startswith(("P4", "I4")):
+            microseconds /= int(title.split(", ")[1].split(" ")[0])
         if title.startswith("error moments"):
             if "random start" not in title:
                 continue
@@ -371,6 +377,7 @@ def summary(lines, bound):
 
 WAYS = {
     "path, one": (6, 8, 10, 12, 14, 16, 24),
+    "path, one, arrays": (14, 16),
     "path, batch": (6, 8, 10, 12, 14, 16, 24),
     "Childs, one": (8, 16, 32, 48, 64, 96, 128),
     "Childs, batch": (8, 16, 32, 48, 64, 96, 128),
@@ -400,7 +407,7 @@ def plot(lines, file):
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=5, help="alternating rounds; the smallest time of each counts")
-    parser.add_argument("--seconds", type=float, default=0.3, help="least time of one NumPy measurement")
+    parser.add_argument("--seconds", type=float, default=0.3, help="time of one measurement")
     parser.add_argument("--batch", type=int, default=1000, help="matrices in one NumPy batch")
     parser.add_argument("--scipy-cases", type=int, default=8, help="matrices given to SciPy, per set and tolerance")
     parser.add_argument("--tolerances", type=float, nargs="*", default=(1e-4, 1e-5, 1e-6, 1e-7, 1e-8))
@@ -436,7 +443,8 @@ def main():
     executable = build() if "committee" in options.only else None
     best = {}
     for round_ in range(options.repeats):
-        lines = our_lines(executable) if executable else []
+        # As many measurements as NumPy's path has with enough nodes.
+        lines = [line for _ in range(3) for line in our_lines(executable, options.seconds)] if executable else []
         for name, (r, expected) in sets.items():
             if "numpy" in options.only:
                 for way, settings in WAYS.items():

@@ -173,7 +173,7 @@ pub struct Orthant {
     pub error: f64,
 }
 
-/// P(four fields > 0) from their pairs in the order of [`PAIRS`]. Absolute error about 3e-15, also at dependent,
+/// P(four fields > 0) from their pairs in the order of [`PAIRS`]. Absolute error about 1e-15, also at dependent,
 /// (anti)parallel and equal fields when the pairs come from vectors.
 pub fn p4(links: &[Link; 6]) -> f64 {
     one::<false>(Level::best(), links).p4[0]
