@@ -200,7 +200,7 @@ impl Source for [Link; 6] {
 impl Source for [[f64; 4]; 4] {
     #[inline(always)]
     fn read(&self) -> Quadruples<1> {
-        let (correlations, sines, supplements) = correlations(self, angles::body).1;
+        let [correlations, sines, supplements] = correlations(self, angles::body).1;
         let mut input = Quadruples::ZERO;
         for p in 0..6 {
             let (r, s) = (correlations[p], sines[p]);
@@ -216,7 +216,7 @@ impl Source for [[f64; 4]; 4] {
 pub(super) fn correlations(
     c: &[[f64; 4]; 4],
     angles: impl Fn(&[f64], &mut [f64], &mut [f64]),
-) -> ([f64; 4], ([f64; 8], [f64; 8], [f64; 8])) {
+) -> ([f64; 4], [[f64; 8]; 3]) {
     let norms: [f64; 4] = std::array::from_fn(|i| c[i][i].max(0.0).sqrt());
     let (mut correlations, mut sines, mut supplements) = ([0.0; 8], [0.0; 8], [0.0; 8]);
     for (correlation, (i, j)) in correlations.iter_mut().zip(PAIRS) {
@@ -225,7 +225,7 @@ pub(super) fn correlations(
         *correlation = if product == 0.0 { 0.0 } else { (c[i][j] / product).clamp(-1.0, 1.0) };
     }
     angles(&correlations, &mut sines, &mut supplements);
-    (norms, (correlations, sines, supplements))
+    (norms, [correlations, sines, supplements])
 }
 
 /// One quadruple; without `ANGLES` the dihedral angles are left 0. Every instruction set gives the same bits.
@@ -362,7 +362,7 @@ mod tests {
             let entry = |i: usize, j: usize| ((17 * n + 5 * i * i + 3 * j) as f64).sin();
             let mut v: [[f64; 5]; 4] = std::array::from_fn(|i| std::array::from_fn(|j| entry(i, j)));
             v[3] = std::array::from_fn(|j| v[2][j] + near * v[3][j]);
-            if n % 5 == 0 {
+            if n.is_multiple_of(5) {
                 (0..4).for_each(|i| v[i][i] += 60.0);
             }
             let dot = |u: &[f64; 5], v: &[f64; 5]| u.iter().zip(v).map(|(x, y)| x * y).sum::<f64>();

@@ -36,15 +36,16 @@ const AIM: f64 = 16.5;
 /// Numbers of nodes that are tried.
 const NODES: [usize; 18] = [4, 5, 6, 7, 8, 9, 10, 12, 14, 16, 18, 20, 24, 32, 48, 64, 96, 128];
 
-/// Nodes and weights of a path, as shares of its end.
+/// Quadrature on a path from 0 to its end.
 struct Rule {
     /// Smallest squared quality for which the rule suffices.
     quality: f64,
+    /// Nodes and weights as shares of the end.
     nodes: Vec<(f64, f64)>,
 }
 
-/// Gauss rules for t = tau sinh x on [0, 1] times the end: with a rule of n nodes goes one longest interval X of x, and the
-/// singularities stay at height pi / 2 when a shorter one is taken to be as long.
+/// Gauss rules in x of t = tau sinh x, each on the longest interval of x that it suffices for; tau follows from the end. On a
+/// path that could do with a shorter interval all singularities are still at height pi / 2.
 fn rules() -> &'static [Rule] {
     static RULES: OnceLock<Vec<Rule>> = OnceLock::new();
     RULES.get_or_init(|| {

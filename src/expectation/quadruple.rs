@@ -31,7 +31,7 @@ impl Quad {
     /// From the covariance matrix (its upper triangle is read). Nearly parallel fields are as good as their correlation.
     pub fn from_covariance(c: &[[f64; 4]; 4]) -> Quad {
         let angles = |r: &[f64], s: &mut [f64], a: &mut [f64]| angles::from_correlations(Level::best(), r, s, a);
-        let (norms, (correlations, sines, supplements)) = orthant::correlations(c, angles);
+        let (norms, [correlations, sines, supplements]) = orthant::correlations(c, angles);
         let link = |p: usize| {
             let (r, s) = (correlations[p], sines[p]);
             Link { r, s, e: s * s / (1.0 + r.abs()), a: supplements[p] }

@@ -468,7 +468,7 @@ mod tests {
                     shape = shape.at(shape.value() + 0.4);
                 }
                 let (p, n) = (shape.value(), shape.dim());
-                let entry = |i: usize| 0.4 * (1.3 * i as f64).sin() + if i % 5 == 0 { 0.6 } else { 0.0 };
+                let entry = |i: usize| 0.4 * (1.3 * i as f64).sin() + if i.is_multiple_of(5) { 0.6 } else { 0.0 };
                 let parallel =
                     |i: usize| f64::from(u8::from(shape.partition().unwrap().entries()[i].place == Place::Own));
                 for entries in [(0..n).map(entry).collect::<Vec<_>>(), (0..n).map(parallel).collect()] {

@@ -115,6 +115,11 @@ impl Partition {
         &self.students
     }
 
+    /// Index set of a group of units: students, then teachers.
+    pub fn set_of(&self, unit: usize) -> usize {
+        self.students.get(unit).copied().unwrap_or_else(|| unit - self.students.len())
+    }
+
     /// Index set of each group of units: students, then teachers.
     pub fn unit_sets(&self) -> Vec<usize> {
         self.students.iter().copied().chain(0..self.teachers).collect()
@@ -134,8 +139,7 @@ impl Partition {
     /// the same index or different ones): set, place of either unit's number on it (0 at the own index, 1 elsewhere), number of
     /// such coordinates. The number may be negative at real sizes below 2 (theory 08, eq. 08-pairs).
     pub fn each_pair_place(&self, g: usize, h: usize, same: bool, mut see: impl FnMut(usize, [usize; 2], f64)) {
-        let set_of = |unit: usize| self.students.get(unit).copied().unwrap_or_else(|| unit - self.students.len());
-        let (a, b) = (set_of(g), set_of(h));
+        let (a, b) = (self.set_of(g), self.set_of(h));
         for (set, &n) in self.sizes[..self.teachers].iter().enumerate() {
             let (single, rest): (&[[usize; 2]], f64) = match (a == set, b == set) {
                 (false, false) => (&[], n),
@@ -322,7 +326,7 @@ impl Blocks {
 
     /// The sum over all units of a group of their coordinates on a set: equal on every coordinate of the set.
     pub fn column_sum(&self, group: usize, set: usize) -> f64 {
-        let own = self.partition.unit_sets()[group];
+        let own = self.partition.set_of(group);
         let [first, second] = self.rows[[group, set]];
         let n = self.partition.sizes()[own];
         if own == set { first + (n - 1.0) * second } else { n * second }

@@ -82,7 +82,7 @@ impl BlockEquations {
         let (entries, sizes) = (partition.entries(), partition.sizes());
         let (students, teachers) = (partition.student_sets().len(), partition.teacher_groups());
         let units = students + teachers;
-        let set_of = |unit: usize| partition.student_sets().get(unit).copied().unwrap_or(unit - students);
+        let set_of = |unit: usize| partition.set_of(unit);
         let readout = |unit: usize| match unit.checked_sub(students) {
             None => blocks.readouts()[unit],
             Some(teacher) => -blocks.teacher().readouts[teacher],
@@ -294,20 +294,19 @@ impl BlockEquations {
     /// unknowns. `None` where a number of coordinates is about to leave 0, for other activations too.
     ///
     /// A number c of coordinates that grows at the rate c' counts as c coordinates whose values grow at the relative rate
-    /// c' / (2 c), so the second derivatives of [`BlockEquations::evaluate`] give what the angles add.
+    /// c' / (2 c), so the second derivatives of [`BlockEquations::evaluate`] give what the angles add (theory 09, eq. 09-sizes).
     pub(crate) fn gradient_by_sizes(&self, partition: &Partition, rates: &[f64], work: &Workspace) -> Option<Vec<f64>> {
-        let (sizes, sets, students) = (partition.sizes(), partition.student_sets(), self.selves.len());
+        let (sizes, students) = (partition.sizes(), self.selves.len());
         if self.slope != 0.0 || sizes.iter().zip(rates).any(|(&n, &rate)| rate != 0.0 && (n == 1.0 || n == 2.0)) {
             return None;
         }
-        let set_of = |unit: usize| if unit < students { sets[unit] } else { unit - students };
         // Relative rates of n and of n (n - 1).
         let one = |set: usize| rates[set] / sizes[set];
         let two = |set: usize| one(set) + if rates[set] == 0.0 { 0.0 } else { rates[set] / (sizes[set] - 1.0) };
         let scale_rate = |entry: &Entry| match entry.place {
             Place::Own => 0.5 * one(entry.set),
             Place::Inside => 0.5 * two(entry.set),
-            Place::Outside => 0.5 * (one(entry.set) + one(sets[entry.group])),
+            Place::Outside => 0.5 * (one(entry.set) + one(partition.set_of(entry.group))),
         };
         let scale_rates: Vec<f64> = partition.entries().iter().map(scale_rate).collect();
         // Rate of the value with this index; those of the teachers stay.
@@ -318,7 +317,8 @@ impl BlockEquations {
             for position in range.clone() {
                 let (i, _, count) = self.positions[position];
                 let x = work.values[i];
-                raw[i] += 2.0 * weight * ((one(sets[g]) * count + growth(position)) * x + count * moving(i));
+                raw[i] +=
+                    2.0 * weight * ((one(partition.set_of(g)) * count + growth(position)) * x + count * moving(i));
             }
         }
         for (class, plane) in self.classes.iter().zip(&work.planes) {
@@ -326,7 +326,7 @@ impl BlockEquations {
             if !(u > 0.0 && v > 0.0) {
                 continue;
             }
-            let [a, b] = class.units.map(set_of);
+            let [a, b] = class.units.map(|unit| partition.set_of(unit));
             let more = match (a == b, class.same) {
                 (true, true) => one(a),
                 (true, false) => two(a),
