@@ -129,7 +129,8 @@ def path_arrays(r, rule):
 def integrand(t, least, half, r34, s34, s1, s2, y1, y2, h1, h2):
     square = t * t
     whole = 1.0 + square
-    root = np.sqrt((1.0 + least + (1.0 + least + 2.0 * half) * square) * (1.0 - least + (1.0 - least - 2.0 * half) * square))
+    low, high = 1.0 + least, 1.0 - least
+    root = np.sqrt((low + (low + 2.0 * half) * square) * (high + (high - 2.0 * half) * square))
     along = (s2 * h1 + s1 * h2 + (s2 * h1 - s1 * h2) * square) * (s2 * y1 + s1 * y2 + (s2 * y1 - s1 * y2) * square)
     along += 4.0 * (s1 * s1 * h2 * y2 - r34 * half * half) * square
     return half / math.pi**2 * t / (whole * root) * np.arctan2((2.0 * s34 * half) * t * root, along)

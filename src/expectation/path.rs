@@ -193,7 +193,7 @@ pub(super) struct Path<const L: usize> {
 }
 
 impl Path<1> {
-    /// [`Path::probability`], eight nodes of the integral side by side: the same bits.
+    /// [`Path::probability`], four nodes of the integral side by side: the same bits.
     #[inline(always)]
     pub(super) fn probability_of_one(&self) -> f64 {
         let mut total = 0.0;

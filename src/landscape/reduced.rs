@@ -285,7 +285,8 @@ impl System for Shape {
             .size_rates()
             .and_then(|rates| equations.gradient_by_sizes(state.partition(), &rates, &work))
             .map_or_else(|| self.by_parameter(x, p), Array1::from);
-        (work.gradient.clone().into(), root::beside(&square(n, &work.hessian), &by_parameter))
+        let wide = root::beside(&square(n, &work.hessian), &by_parameter);
+        (work.gradient.into(), wide)
     }
 }
 
